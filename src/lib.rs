@@ -1,0 +1,1 @@
+//! Keeps every line that programs append to JSONL session logs.

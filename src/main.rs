@@ -1,0 +1,3 @@
+//! The `tailspool` command.
+
+fn main() {}
