@@ -1,0 +1,88 @@
+//! Every bound of the program, with its unit.
+
+use std::time::Duration;
+
+/// Longest evidence window, head or guard.
+pub const WINDOW_BYTES_MAX: usize = 1024;
+
+/// Bytes fetched by one read of a log, evidence window included.
+///
+/// A line that does not fit is streamed from its file, so this also bounds the memory that a line takes.
+pub const READ_BYTES: usize = 1024 * 1024;
+
+/// Bytes that one file may take of a pass before the next file has its turn.
+pub const TURN_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Bytes that one call of `Source::poll` reads before it returns to the engine.
+pub const POLL_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Bytes of a long line that are in memory at a time while it is streamed.
+pub const PIECE_BYTES: usize = 64 * 1024;
+
+/// A batch with this many bytes is committed at once.
+pub const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// A batch with this many records is committed at once.
+pub const BATCH_RECORDS: u32 = 8192;
+
+/// A commit with this many ledger lines is made at once.
+pub const COMMIT_LINES_MAX: usize = 8192;
+
+/// A ledger segment with this many bytes is followed by a new one.
+pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Longest line that is believed to be a ledger line.
+pub const LEDGER_LINE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Ledger bytes after which the snapshot is written anew, unless the snapshot itself is larger.
+pub const SNAPSHOT_EVERY_BYTES: u64 = 1024 * 1024;
+
+/// An envelope longer than this is streamed by `drain` rather than held.
+pub const ENVELOPE_IN_MEMORY_BYTES: usize = 8 * 1024 * 1024;
+
+/// Open handles kept for recently active files. Half of `RLIMIT_NOFILE` bounds it too.
+pub const HANDLES_MAX: usize = 256;
+
+/// One look that finds more than this to read is logged, once a cursor.
+pub const LARGE_GROWTH_BYTES: u64 = 10 * 1024 * 1024;
+
+/// Room that is kept free on the disk of the home: this, or `FREE_SHARE_PERCENT` of the disk when that is less.
+pub const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
+
+/// See [`FREE_BYTES_MIN`].
+pub const FREE_SHARE_PERCENT: u64 = 5;
+
+/// Time between two walks of the tree, unless set otherwise.
+pub const INTERVAL: Duration = Duration::from_secs(2);
+
+/// A file is hot for this long after its last change.
+pub const HOT_WINDOW: Duration = Duration::from_secs(60);
+
+/// Time between two looks at hot files.
+pub const HOT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Least time between two commits, unless a batch is full.
+pub const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Least time between two listings of a queue that is at its limit, and between two tries of a full one.
+pub const FULL_RETRY: Duration = Duration::from_secs(1);
+
+/// Least time between two writes of `status.json`.
+pub const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a second watcher tries to get the home.
+pub const LOCK_PATIENCE: Duration = Duration::from_millis(200);
+
+/// Passes that `--once` grants a look that stays unknown, one [`HOT_INTERVAL`] apart.
+pub const ONCE_TRIES: u32 = 3;
+
+const _: () = {
+    assert!(READ_BYTES > 2 * WINDOW_BYTES_MAX, "a read holds its window and more");
+    assert!(TURN_BYTES >= READ_BYTES as u64, "a turn holds a read");
+    assert!(POLL_BYTES >= TURN_BYTES, "a poll holds a turn");
+    assert!(PIECE_BYTES >= 2 * WINDOW_BYTES_MAX, "a piece holds the windows");
+    assert!(
+        BATCH_BYTES >= 6 * READ_BYTES + 64 * 1024,
+        "a line of one read, at worst six times as long when escaped, fits a batch"
+    );
+};

@@ -1,0 +1,352 @@
+//! The lines of the ledger.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use crate::pure::identity::Window;
+use crate::pure::step::Reason;
+
+/// How every `commit` line begins; also how a reader finds one without parsing what stands before it.
+pub const COMMIT_PREFIX: &[u8] = br#"{"kind":"commit","commit":"#;
+
+const CHECKSUM_KEY: &[u8] = br#","checksum":""#;
+
+/// One fact.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Entry {
+    /// A file is followed from offset 0.
+    New(New),
+    /// A run was captured.
+    Captured(Captured),
+    /// Content below the offset is gone or differs.
+    Truncate(Truncate),
+    /// Another inode stands at the path.
+    Rotate(Rotate),
+    /// The file is gone.
+    Delete(Delete),
+}
+
+/// See [`Entry::New`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct New {
+    /// Given to the file here.
+    pub file_id: Ulid,
+    /// 0.
+    pub epoch: u64,
+    /// The file's stem.
+    pub session_id: String,
+    /// Absolute path, as text.
+    pub path: String,
+    /// The exact path when it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_base64: Option<String>,
+    /// Device, of the identity.
+    pub device: u64,
+    /// Inode, of the identity.
+    pub inode: u64,
+    /// Birth, of the identity.
+    pub btime: Option<Timestamp>,
+    /// The file's modification time at the look.
+    pub mtime: Timestamp,
+    /// Reserved: the offset from which an earlier file goes on.
+    pub continues: Option<u64>,
+}
+
+/// See [`Entry::Captured`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Captured {
+    /// Of which file.
+    pub file_id: Ulid,
+    /// In which epoch.
+    pub epoch: u64,
+    /// The file's stem.
+    pub session_id: String,
+    /// Absolute path, as text.
+    pub path: String,
+    /// The exact path when it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_base64: Option<String>,
+    /// Device, of the identity.
+    pub device: u64,
+    /// Inode, of the identity.
+    pub inode: u64,
+    /// Birth, of the identity.
+    pub btime: Option<Timestamp>,
+    /// ULID in the name of the batch; None for a run without records.
+    pub batch: Option<Ulid>,
+    /// ULID of the first record.
+    pub first: Option<Ulid>,
+    /// ULID of the last record.
+    pub last: Option<Ulid>,
+    /// Offset of the run's first byte.
+    pub from: u64,
+    /// Offset of the byte after its last newline.
+    pub to: u64,
+    /// Physical number of its first line.
+    pub line: u64,
+    /// Records.
+    pub lines: u64,
+    /// Blank lines.
+    pub blank: u64,
+    /// BLAKE3 of the run's bytes, in hex.
+    pub blake3: String,
+    /// The first ≤ 1 KiB below `to`.
+    pub head: Window,
+    /// The ≤ 1 KiB just before `to`.
+    pub guard: Window,
+}
+
+/// See [`Entry::Truncate`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Truncate {
+    /// Of which file.
+    pub file_id: Ulid,
+    /// The epoch that begins here.
+    pub epoch: u64,
+    /// Absolute path, as text.
+    pub path: String,
+    /// The exact path when it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_base64: Option<String>,
+    /// Shrank or rewritten.
+    pub reason: Reason,
+    /// The offset before.
+    pub was: u64,
+    /// End of the prefix that still stands; 0 in this version.
+    pub kept: u64,
+    /// Reserved: start of the suffix that still stands.
+    pub kept_from: Option<u64>,
+}
+
+/// See [`Entry::Rotate`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rotate {
+    /// Of the file that stands at the path now.
+    pub file_id: Ulid,
+    /// 0.
+    pub epoch: u64,
+    /// The file's stem.
+    pub session_id: String,
+    /// Absolute path, as text.
+    pub path: String,
+    /// The exact path when it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_base64: Option<String>,
+    /// Device, of the new identity.
+    pub device: u64,
+    /// Inode, of the new identity.
+    pub inode: u64,
+    /// Birth, of the new identity.
+    pub btime: Option<Timestamp>,
+    /// The new file's modification time at the look.
+    pub mtime: Timestamp,
+    /// Of the file that stood there before.
+    pub old_file_id: Ulid,
+    /// Its inode.
+    pub old_inode: u64,
+    /// Reserved: the offset from which the old file goes on.
+    pub continues: Option<u64>,
+}
+
+/// See [`Entry::Delete`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Delete {
+    /// Of which file.
+    pub file_id: Ulid,
+    /// Its epoch.
+    pub epoch: u64,
+    /// The file's stem.
+    pub session_id: String,
+    /// Absolute path, as text.
+    pub path: String,
+    /// The exact path when it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_base64: Option<String>,
+    /// The last device seen.
+    pub device: u64,
+    /// The last inode seen.
+    pub inode: u64,
+    /// How many bytes of it were captured.
+    pub offset: u64,
+}
+
+/// The line that seals a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// Its number, from 1.
+    pub commit: u64,
+    /// How many lines it seals.
+    pub lines: u64,
+    /// Names in `pending/` that it makes visible.
+    pub batches: Vec<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Entry {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::New(_) => "new",
+            Self::Captured(_) => "captured",
+            Self::Truncate(_) => "truncate",
+            Self::Rotate(_) => "rotate",
+            Self::Delete(_) => "delete",
+        }
+    }
+
+    /// Writes the line, newline included.
+    pub fn push(&self, out: &mut Vec<u8>, commit: u64, n: usize) -> Result<(), serde_json::Error> {
+        let kind = self.kind();
+        out.extend_from_slice(format!(r#"{{"kind":"{kind}","commit":{commit},"n":{n},"#).as_bytes());
+        let body = match self {
+            Self::New(entry) => serde_json::to_vec(entry),
+            Self::Captured(entry) => serde_json::to_vec(entry),
+            Self::Truncate(entry) => serde_json::to_vec(entry),
+            Self::Rotate(entry) => serde_json::to_vec(entry),
+            Self::Delete(entry) => serde_json::to_vec(entry),
+        }?;
+        out.extend_from_slice(&body[1..]);
+        out.push(b'\n');
+        Ok(())
+    }
+
+    /// Reads a line, newline or not.
+    pub fn parse(line: &[u8]) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Kind {
+            kind: String,
+        }
+        let Kind { kind } = serde_json::from_slice(line)?;
+        match kind.as_str() {
+            "new" => serde_json::from_slice(line).map(Self::New),
+            "captured" => serde_json::from_slice(line).map(Self::Captured),
+            "truncate" => serde_json::from_slice(line).map(Self::Truncate),
+            "rotate" => serde_json::from_slice(line).map(Self::Rotate),
+            "delete" => serde_json::from_slice(line).map(Self::Delete),
+            other => Err(serde::de::Error::custom(format!("unknown kind `{other}`"))),
+        }
+    }
+}
+
+impl Commit {
+    /// Writes the line that seals `sealed`, newline included.
+    pub fn push(&self, out: &mut Vec<u8>, sealed: std::ops::Range<usize>) -> Result<(), serde_json::Error> {
+        let start = out.len();
+        out.extend_from_slice(br#"{"kind":"commit","#);
+        let body = serde_json::to_vec(self)?;
+        out.extend_from_slice(&body[1..body.len() - 1]);
+        let checksum = checksum(&out[sealed], &out[start..]);
+        out.extend_from_slice(CHECKSUM_KEY);
+        out.extend_from_slice(checksum.to_hex().as_bytes());
+        out.extend_from_slice(b"\"}\n");
+        Ok(())
+    }
+
+    /// Reads a `commit` line (newline included) if its checksum holds over the last of the lines before
+    /// it; `before` are those, each with its newline. Also says how many bytes of `before` it seals.
+    #[must_use]
+    pub fn parse(line: &[u8], before: &[u8]) -> Option<(Self, usize)> {
+        let commit: Self = serde_json::from_slice(line).ok()?;
+        let key = memchr::memmem::rfind(line, CHECKSUM_KEY)?;
+        let hex = line.get(key + CHECKSUM_KEY.len()..)?.strip_suffix(b"\"}\n")?;
+        let sealed = last_lines(before, commit.lines)?;
+        let holds = checksum(&before[before.len() - sealed..], &line[..key]) == blake3::Hash::from_hex(hex).ok()?;
+        holds.then_some((commit, sealed))
+    }
+}
+
+fn checksum(lines: &[u8], commit: &[u8]) -> blake3::Hash {
+    blake3::Hasher::new().update(lines).update(commit).finalize()
+}
+
+/// How many bytes the last `count` lines take; None when there are fewer.
+fn last_lines(bytes: &[u8], count: u64) -> Option<usize> {
+    if count == 0 {
+        return Some(0);
+    }
+    let body = bytes.strip_suffix(b"\n")?;
+    // The newline before the first of them, unless they are all there is.
+    let mut newlines = memchr::memrchr_iter(b'\n', body);
+    let before = usize::try_from(count - 1).ok()?;
+    match newlines.nth(before) {
+        Some(at) => Some(bytes.len() - at - 1),
+        None if memchr::memchr_iter(b'\n', body).count() == before => Some(bytes.len()),
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(n: u64) -> Entry {
+        Entry::Delete(Delete {
+            file_id: Ulid(n.into()),
+            epoch: 0,
+            session_id: "s".into(),
+            path: "/p\n\"".into(),
+            path_base64: None,
+            device: 1,
+            inode: 2,
+            offset: n,
+        })
+    }
+
+    fn sealed(entries: u64) -> (Vec<u8>, Vec<u8>) {
+        let mut out = Vec::new();
+        for n in 0..entries {
+            entry(n).push(&mut out, 9, 0).unwrap();
+        }
+        let end = out.len();
+        let commit = Commit {
+            commit: 9,
+            lines: entries,
+            batches: vec!["pending-x-1.jsonl".into()],
+            at: Timestamp::UNIX_EPOCH,
+        };
+        commit.push(&mut out, 0..end).unwrap();
+        let line = out.split_off(end);
+        (out, line)
+    }
+
+    #[test]
+    fn a_line_comes_back_as_it_was() {
+        let mut line = Vec::new();
+        entry(5).push(&mut line, 17, 3).unwrap();
+        assert!(line.starts_with(br#"{"kind":"delete","commit":17,"n":3,"file_id":""#));
+        assert_eq!(Entry::parse(&line).unwrap(), entry(5));
+    }
+
+    #[test]
+    fn a_commit_seals_exactly_the_lines_before_it() {
+        for entries in [0, 1, 3] {
+            let (lines, commit) = sealed(entries);
+            assert!(commit.starts_with(COMMIT_PREFIX));
+            assert_eq!(Commit::parse(&commit, &lines).unwrap().1, lines.len());
+            let with_more = [b"garbage\n", &lines[..]].concat();
+            assert_eq!(Commit::parse(&commit, &with_more).unwrap().1, lines.len());
+            if entries > 0 {
+                assert_eq!(Commit::parse(&commit, &lines[1..]), None, "a byte is missing");
+                let missing = lines.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+                assert_eq!(Commit::parse(&commit, &lines[missing..]), None, "a line is missing");
+            }
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_of_a_commit_line_is_seen() {
+        let (lines, commit) = sealed(2);
+        for at in 0..commit.len() {
+            let mut flipped = commit.clone();
+            flipped[at] ^= 1;
+            assert_eq!(Commit::parse(&flipped, &lines), None, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_kind_that_is_not_known_is_an_error_that_names_it() {
+        let error = Entry::parse(br#"{"kind":"compacted"}"#).unwrap_err();
+        assert!(error.to_string().contains("compacted"));
+    }
+}

@@ -1,0 +1,11 @@
+//! The rules, apart from all IO: nothing here knows a file, a thread, a clock or the environment.
+
+pub mod entry;
+pub mod fold;
+pub mod identity;
+pub mod lines;
+pub mod name;
+pub mod record;
+pub mod role;
+pub mod step;
+pub mod ulids;

@@ -1,0 +1,375 @@
+//! The envelope of a record, written and read.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use ulid::Ulid;
+
+use crate::pure::identity::Identity;
+use crate::pure::lines::Line;
+use crate::pure::role::{Role, RoleScanner, is_json};
+
+/// The schema version that we write, and the only one that we read.
+pub const SCHEMA_VERSION: u64 = 1;
+
+/// A log file as its records name it; a new one is made for each epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFile {
+    /// Given when the file was first seen.
+    pub file_id: Ulid,
+    /// Counts from 0.
+    pub epoch: u64,
+    /// Absolute and resolved.
+    pub path: Arc<Path>,
+    /// Device, inode, birth.
+    pub identity: Identity,
+    /// The root's agent name.
+    pub agent: Option<Arc<str>>,
+}
+
+impl LogFile {
+    /// The file's stem, with U+FFFD where it is not UTF-8.
+    #[must_use]
+    pub fn session_id(&self) -> Cow<'_, str> {
+        self.path.file_stem().unwrap_or_default().to_string_lossy()
+    }
+}
+
+/// A path as JSON holds it: text, and the exact bytes where text cannot say them.
+#[must_use]
+pub fn path_to_text(path: &Path) -> (String, Option<String>) {
+    match path.to_str() {
+        Some(text) => (text.to_owned(), None),
+        None => (
+            path.to_string_lossy().into_owned(),
+            Some(STANDARD.encode(path.as_os_str().as_bytes())),
+        ),
+    }
+}
+
+/// The path that [`path_to_text`] wrote; None when the base64 is none.
+#[must_use]
+pub fn path_from_text(text: &str, base64: Option<&str>) -> Option<PathBuf> {
+    match base64 {
+        None => Some(text.into()),
+        Some(base64) => Some(std::ffi::OsString::from_vec(STANDARD.decode(base64).ok()?).into()),
+    }
+}
+
+/// `appended_at`: microseconds and `+00:00`, as the systems before this one wrote it.
+#[must_use]
+pub fn appended_at(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
+}
+
+/// Text as the inside of a JSON string.
+pub fn push_escaped(out: &mut Vec<u8>, text: &str) {
+    // The quote that the serializer writes first goes over a byte that is set aside and put back.
+    let before = out.pop();
+    let start = out.len();
+    push_json(out, text);
+    out.pop();
+    match before {
+        Some(byte) => out[start] = byte,
+        None => drop(out.remove(start)),
+    }
+}
+
+/// Anything that serializes without fail, as JSON.
+fn push_json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+    // Writing to a Vec cannot fail, and the types used here (text and integers) have no error of their own.
+    let _ = serde_json::to_writer(out, value);
+}
+
+/// What is said of a line after its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traits {
+    /// Valid UTF-8 and one JSON value.
+    pub json: bool,
+    /// Who speaks; None when `json` is false.
+    pub role: Option<Role>,
+}
+
+impl Traits {
+    /// Of a whole text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let json = is_json(text);
+        let role = json.then(|| {
+            let mut scanner = RoleScanner::default();
+            scanner.feed(text.as_bytes());
+            scanner.finish()
+        });
+        Self {
+            json,
+            role: role.flatten(),
+        }
+    }
+}
+
+/// Writes the envelopes of one file: what is equal in all of them is rendered once.
+#[derive(Debug, Default)]
+pub struct Envelopes {
+    before_role: Vec<u8>,
+    before_offset: Vec<u8>,
+    after_line: Vec<u8>,
+}
+
+impl Envelopes {
+    /// For this file.
+    #[must_use]
+    pub fn of(file: &LogFile) -> Self {
+        let (path, path_base64) = path_to_text(&file.path);
+        let mut this = Self::default();
+        let out = &mut this.before_role;
+        out.extend_from_slice(br#","cue":"","tier":"episodic","session_id":"#);
+        push_json(out, &*file.session_id());
+        out.extend_from_slice(br#","role":"#);
+        let out = &mut this.before_offset;
+        out.extend_from_slice(br#","source":{"file_id":""#);
+        out.extend_from_slice(file.file_id.array_to_str(&mut [0; 26]).as_bytes());
+        out.extend_from_slice(br#"","epoch":"#);
+        push_json(out, &file.epoch);
+        out.extend_from_slice(br#","offset":"#);
+        let out = &mut this.after_line;
+        out.extend_from_slice(br#","path":"#);
+        push_json(out, &path);
+        if let Some(base64) = path_base64 {
+            out.extend_from_slice(br#","path_base64":"#);
+            push_json(out, &base64);
+        }
+        out.extend_from_slice(br#","device":"#);
+        push_json(out, &file.identity.device);
+        out.extend_from_slice(br#","inode":"#);
+        push_json(out, &file.identity.inode);
+        out.extend_from_slice(br#","agent":"#);
+        push_json(out, &file.agent);
+        out.extend_from_slice(br#","terminated":true,"json":"#);
+        this
+    }
+
+    /// Writes the envelope of a line that is in memory.
+    pub fn push(&self, out: &mut Vec<u8>, ulid: Ulid, appended_at: &str, line: &Line<'_>) {
+        Self::open(out, ulid, appended_at);
+        let traits = match str::from_utf8(line.bytes) {
+            Ok(text) => {
+                out.pop();
+                push_json(out, text);
+                Traits::of(text)
+            }
+            Err(_) => {
+                push_escaped(out, &String::from_utf8_lossy(line.bytes));
+                Self::between_forms(out);
+                STANDARD.encode_slice_to(line.bytes, out);
+                out.push(b'"');
+                Traits {
+                    json: false,
+                    role: None,
+                }
+            }
+        };
+        self.close(out, line.offset, line.bytes.len() as u64, line.number, traits);
+    }
+
+    /// Writes an envelope up to and with the quote that opens `surface`.
+    pub fn open(out: &mut Vec<u8>, ulid: Ulid, appended_at: &str) {
+        out.extend_from_slice(br#"{"ulid":""#);
+        out.extend_from_slice(ulid.array_to_str(&mut [0; 26]).as_bytes());
+        out.extend_from_slice(br#"","appended_at":""#);
+        out.extend_from_slice(appended_at.as_bytes());
+        out.extend_from_slice(SURFACE.as_bytes());
+    }
+
+    /// Writes what stands between `surface` and the base64 of the same line: quote, key, quote.
+    pub fn between_forms(out: &mut Vec<u8>) {
+        out.extend_from_slice(SURFACE_BASE64.as_bytes());
+    }
+
+    /// Writes the rest of an envelope, from behind the quote that closes `surface`.
+    pub fn close(&self, out: &mut Vec<u8>, offset: u64, length: u64, number: u64, traits: Traits) {
+        out.extend_from_slice(&self.before_role);
+        out.extend_from_slice(Role::json(traits.role).as_bytes());
+        out.extend_from_slice(&self.before_offset);
+        push_json(out, &offset);
+        out.extend_from_slice(br#","length":"#);
+        push_json(out, &length);
+        out.extend_from_slice(br#","line":"#);
+        push_json(out, &number);
+        out.extend_from_slice(&self.after_line);
+        out.extend_from_slice(if traits.json { b"true" } else { b"false" });
+        out.extend_from_slice(b"}");
+        out.extend_from_slice(END.as_bytes());
+        out.push(b'\n');
+    }
+}
+
+/// What stands between `appended_at` and the text of `surface` in the envelopes that we write.
+pub const SURFACE: &str = r#"","record":{"surface":""#;
+
+/// What stands between the text of `surface` and that of `surface_base64`.
+pub const SURFACE_BASE64: &str = r#"","surface_base64":""#;
+
+/// The end of the envelopes that we write, newline apart.
+pub const END: &str = r#"},"schema_version":1}"#;
+
+trait EncodeTo {
+    fn encode_slice_to(&self, bytes: &[u8], out: &mut Vec<u8>);
+}
+
+impl EncodeTo for base64::engine::GeneralPurpose {
+    /// Base64 straight into the batch, without a string in between.
+    fn encode_slice_to(&self, bytes: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+        // The room is exactly what standard base64 with padding takes.
+        let written = self.encode_slice(bytes, &mut out[start..]).unwrap_or_default();
+        out.truncate(start + written);
+    }
+}
+
+/// An envelope as a reader sees it; keys that it does not need are ignored.
+#[derive(Debug, Deserialize)]
+pub struct Envelope<'a> {
+    /// The record's ULID, in whatever spelling its writer chose.
+    #[serde(borrow)]
+    pub ulid: Cow<'a, str>,
+    /// 1, or the reader must not touch it.
+    pub schema_version: u64,
+    /// The record, as it stands in the file.
+    #[serde(borrow)]
+    pub record: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Surface<'a> {
+    #[serde(borrow, default)]
+    surface: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    surface_base64: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    text: Option<Cow<'a, str>>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads an envelope from the JSON it is.
+    pub fn parse(json: &'a [u8]) -> Result<Self, serde_json::Error> {
+        let envelope: Self = serde_json::from_slice(json)?;
+        if envelope.record.get().starts_with('{') {
+            Ok(envelope)
+        } else {
+            Err(serde::de::Error::custom("`record` is not an object"))
+        }
+    }
+
+    /// The exact bytes of the line: `surface_base64`, else `surface`, else `text`.
+    pub fn line(&self) -> Result<Cow<'a, [u8]>, Box<dyn std::error::Error + Send + Sync>> {
+        let record: Surface<'a> = serde_json::from_str(self.record.get())?;
+        if let Some(base64) = record.surface_base64 {
+            return Ok(STANDARD.decode(base64.as_bytes())?.into());
+        }
+        match record.surface.or(record.text) {
+            Some(Cow::Borrowed(text)) => Ok(text.as_bytes().into()),
+            Some(Cow::Owned(text)) => Ok(text.into_bytes().into()),
+            None => Err("the record has neither `surface` nor `text`".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file(path: &[u8]) -> LogFile {
+        LogFile {
+            file_id: Ulid::from_parts(1, 2),
+            epoch: 3,
+            path: Path::new(OsStr::from_bytes(path)).into(),
+            identity: Identity {
+                device: 66305,
+                inode: 123,
+                btime: None,
+            },
+            agent: None,
+        }
+    }
+
+    fn envelope(path: &[u8], bytes: &[u8]) -> Vec<u8> {
+        let line = Line {
+            offset: 1024,
+            number: 7,
+            bytes,
+        };
+        let mut out = Vec::new();
+        Envelopes::of(&file(path)).push(&mut out, Ulid::from_parts(4, 5), "T", &line);
+        assert_eq!(out.pop(), Some(b'\n'));
+        out
+    }
+
+    #[test]
+    fn an_envelope_has_the_keys_in_the_order_of_the_format() {
+        let text = String::from_utf8(envelope(b"/h/s.jsonl", br#"{"type":"user"}"#)).unwrap();
+        assert_eq!(
+            text,
+            concat!(
+                r#"{"ulid":"00000000040000000000000005","appended_at":"T","record":{"#,
+                r#""surface":"{\"type\":\"user\"}","cue":"","tier":"episodic","session_id":"s","role":"user","#,
+                r#""source":{"file_id":"00000000010000000000000002","epoch":3,"offset":1024,"length":15,"line":7,"#,
+                r#""path":"/h/s.jsonl","device":66305,"inode":123,"agent":null,"terminated":true,"json":true}},"#,
+                r#""schema_version":1}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_path_that_is_not_utf8_keeps_its_bytes() {
+        let bytes = envelope(b"/h/\xff.jsonl", b"x");
+        let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        let source = &value["record"]["source"];
+        assert_eq!(source["path"], "/h/\u{fffd}.jsonl");
+        let path = path_from_text("", source["path_base64"].as_str()).unwrap();
+        assert_eq!(path.as_os_str().as_bytes(), b"/h/\xff.jsonl");
+        assert_eq!(value["record"]["session_id"], "\u{fffd}");
+    }
+
+    #[test]
+    fn appended_at_has_microseconds_and_an_offset() {
+        let at: Timestamp = "2026-01-02T03:04:05.6Z".parse().unwrap();
+        assert_eq!(appended_at(at), "2026-01-02T03:04:05.600000+00:00");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_come_back_as_they_were(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let json = envelope(b"/h/s.jsonl", &bytes);
+            prop_assert!(!json.contains(&b'\n'));
+            prop_assert_eq!(&*Envelope::parse(&json).unwrap().line().unwrap(), &bytes[..]);
+        }
+
+        #[test]
+        fn any_text_comes_back_as_it_was(text in "\\PC{0,200}") {
+            let json = envelope(b"/h/s.jsonl", text.as_bytes());
+            let envelope = Envelope::parse(&json).unwrap();
+            prop_assert!(!envelope.record.get().contains("surface_base64\":\""));
+            prop_assert_eq!(&*envelope.line().unwrap(), text.as_bytes());
+        }
+
+        #[test]
+        fn escaping_in_pieces_equals_escaping_at_once(a in "[\\x00-\\x7f\u{e9}]{0,50}", b in "[\\x00-\\x7f\u{e9}]{0,50}") {
+            let (mut pieces, mut whole) = (Vec::new(), Vec::new());
+            push_escaped(&mut pieces, &a);
+            push_escaped(&mut pieces, &b);
+            push_escaped(&mut whole, &(a + &b));
+            prop_assert_eq!(pieces, whole);
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Whether a line is JSON, and who speaks in it.
+
+use std::io;
+
+use memchr::memchr2;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+/// Whether `text` is exactly one JSON value of RFC 8259, at any depth.
+///
+/// The skipping parser of `serde_json` keeps one byte a level on the heap and has no depth limit.
+#[must_use]
+pub fn is_json(text: &str) -> bool {
+    let mut parser = serde_json::Deserializer::from_slice(text.as_bytes());
+    IgnoredAny::deserialize(&mut parser).and_then(|_| parser.end()).is_ok()
+}
+
+/// [`is_json`] for a text, known to be UTF-8, that is read piece by piece.
+pub fn is_json_stream(text: impl io::Read) -> io::Result<bool> {
+    let mut parser = serde_json::Deserializer::from_reader(text);
+    match IgnoredAny::deserialize(&mut parser).and_then(|_| parser.end()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_io() => Err(error.into()),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `user`
+    User,
+    /// `assistant`
+    Assistant,
+    /// `system`
+    System,
+    /// `tool`
+    Tool,
+}
+
+impl Role {
+    /// The role as JSON.
+    #[must_use]
+    pub fn json(role: Option<Self>) -> &'static str {
+        match role {
+            Some(Self::User) => "\"user\"",
+            Some(Self::Assistant) => "\"assistant\"",
+            Some(Self::System) => "\"system\"",
+            Some(Self::Tool) => "\"tool\"",
+            None => "null",
+        }
+    }
+
+    fn named(name: &[u8]) -> Option<Self> {
+        match name {
+            b"user" => Some(Self::User),
+            b"assistant" => Some(Self::Assistant),
+            b"system" => Some(Self::System),
+            b"tool" => Some(Self::Tool),
+            _ => None,
+        }
+    }
+}
+
+/// Finds the role in a text that is known to be JSON, piece by piece and in constant memory.
+///
+/// A parser of values would hold the string it stands in, which in a session log may be the whole line.
+#[derive(Debug, Default)]
+pub struct RoleScanner {
+    depth: u64,
+    string: StringState,
+    token: Token,
+    /// Levels 1 and 2: is the next string a key, and which key was the last one?
+    levels: [Level; 2],
+    found: Found,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum StringState {
+    #[default]
+    Outside,
+    Inside,
+    AfterBackslash,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Level {
+    is_object: bool,
+    key_is_next: bool,
+    key: Key,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Role,
+    Message,
+    Payload,
+    Type,
+    #[default]
+    Other,
+}
+
+/// The first string found at each place that can name a role; the inner None is a string that names none.
+#[derive(Debug, Default)]
+struct Found {
+    role: Option<Option<Role>>,
+    message: Option<Option<Role>>,
+    payload: Option<Option<Role>>,
+    kind: Option<Option<Role>>,
+}
+
+impl RoleScanner {
+    /// Takes the next piece of the text.
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            bytes = match self.string {
+                StringState::Outside => self.outside(bytes),
+                StringState::Inside => self.inside(bytes),
+                StringState::AfterBackslash => {
+                    self.token.push(&bytes[..1]);
+                    self.string = StringState::Inside;
+                    &bytes[1..]
+                }
+            };
+        }
+    }
+
+    /// The role, once the whole text was fed.
+    #[must_use]
+    pub fn finish(self) -> Option<Role> {
+        let Found {
+            role,
+            message,
+            payload,
+            kind,
+        } = self.found;
+        role.or(message).or(payload).or(kind).flatten()
+    }
+
+    fn inside<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let Some(at) = memchr2(b'"', b'\\', bytes) else {
+            self.token.push(bytes);
+            return &[];
+        };
+        self.token.push(&bytes[..at]);
+        if bytes[at] == b'\\' {
+            self.token.push(b"\\");
+            self.string = StringState::AfterBackslash;
+        } else {
+            self.string = StringState::Outside;
+            self.string_ended();
+        }
+        &bytes[at + 1..]
+    }
+
+    fn outside<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        for (at, byte) in bytes.iter().enumerate() {
+            match byte {
+                b'"' => {
+                    self.string = StringState::Inside;
+                    self.token = Token::default();
+                    return &bytes[at + 1..];
+                }
+                b'{' | b'[' => self.open(*byte == b'{'),
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                b':' => self.with_level(|level| level.key_is_next = false),
+                b',' => self.with_level(|level| level.key_is_next = level.is_object),
+                _ => {}
+            }
+        }
+        &[]
+    }
+
+    fn open(&mut self, is_object: bool) {
+        self.depth += 1;
+        self.with_level(|level| {
+            *level = Level {
+                is_object,
+                key_is_next: is_object,
+                key: Key::Other,
+            }
+        });
+    }
+
+    fn with_level(&mut self, change: impl FnOnce(&mut Level)) {
+        if let 1 | 2 = self.depth {
+            change(&mut self.levels[usize::from(self.depth == 2)]);
+        }
+    }
+
+    fn string_ended(&mut self) {
+        let (1 | 2) = self.depth else { return };
+        let level = &mut self.levels[usize::from(self.depth == 2)];
+        if level.key_is_next {
+            level.key = match &*self.token.text() {
+                b"role" => Key::Role,
+                b"message" => Key::Message,
+                b"payload" => Key::Payload,
+                b"type" => Key::Type,
+                _ => Key::Other,
+            };
+            return;
+        }
+        if !level.is_object {
+            return;
+        }
+        let place = match (self.depth, self.levels[0].key, self.levels[1].key) {
+            (1, Key::Role, _) => &mut self.found.role,
+            (1, Key::Type, _) => &mut self.found.kind,
+            (2, Key::Message, Key::Role) => &mut self.found.message,
+            (2, Key::Payload, Key::Role) => &mut self.found.payload,
+            _ => return,
+        };
+        place.get_or_insert_with(|| Role::named(&self.token.text()));
+    }
+}
+
+/// The raw text of a string, as far as it can matter.
+#[derive(Debug, Default)]
+struct Token {
+    raw: Vec<u8>,
+    too_long: bool,
+}
+
+impl Token {
+    /// Longest raw text that spells a word we know: nine characters, each as `\uXXXX`.
+    const BYTES_MAX: usize = 9 * 6;
+
+    fn push(&mut self, bytes: &[u8]) {
+        if self.too_long || self.raw.len() + bytes.len() > Self::BYTES_MAX {
+            self.too_long = true;
+        } else {
+            self.raw.extend_from_slice(bytes);
+        }
+    }
+
+    /// What it spells; empty when it is too long to be a word we know.
+    fn text(&self) -> std::borrow::Cow<'_, [u8]> {
+        if self.too_long {
+            return (&[][..]).into();
+        }
+        if !self.raw.contains(&b'\\') {
+            return self.raw[..].into();
+        }
+        let quoted = [b"\"", &self.raw[..], b"\""].concat();
+        serde_json::from_slice::<String>(&quoted)
+            .unwrap_or_default()
+            .into_bytes()
+            .into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn role_of(text: &str, piece: usize) -> Option<Role> {
+        let mut scanner = RoleScanner::default();
+        for bytes in text.as_bytes().chunks(piece) {
+            scanner.feed(bytes);
+        }
+        scanner.finish()
+    }
+
+    #[test]
+    fn the_first_string_in_the_order_of_places_decides() {
+        let rows = [
+            (r#"{"type":"assistant","message":{"role":"user"}}"#, Some(Role::User)),
+            (r#"{"message":{"role":"user"},"role":"tool"}"#, Some(Role::Tool)),
+            (
+                r#"{"type":"response_item","payload":{"role":"assistant"}}"#,
+                Some(Role::Assistant),
+            ),
+            (r#"{"type":"system","payload":{"role":7}}"#, Some(Role::System)),
+            (r#"{"type":"user","role":"developer"}"#, None),
+            (
+                r#"{"type":"user","message":{"content":[{"role":"tool"}]}}"#,
+                Some(Role::User),
+            ),
+            (r#"{"type":"user","message":["role","tool"]}"#, Some(Role::User)),
+            (r#"["role","user"]"#, None),
+            (r#"[{"role":"user"}]"#, None),
+            (r#"{"a":"role","b":"user"}"#, None),
+            (r#"{"a":"\"role\":\"user\\","role":"user"}"#, Some(Role::User)),
+            (r#"{"\u0072ole":"\u0075ser"}"#, Some(Role::User)),
+            (r#"{"role":"user","role":"tool"}"#, Some(Role::User)),
+            (r#"{"role":null,"type":"user"}"#, Some(Role::User)),
+            (r#""role""#, None),
+        ];
+        for (text, role) in rows {
+            assert!(is_json(text), "{text}");
+            for piece in [1, 2, 7, 1000] {
+                assert_eq!(role_of(text, piece), role, "{text} in pieces of {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn json_is_one_value_of_any_depth_and_nothing_else() {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        for text in ["{}", " 1e400 ", r#""\ud83d""#, "[1,{}]\r", "null", &deep] {
+            assert!(is_json(text), "{:.40}", text);
+            assert!(is_json_stream(text.as_bytes()).unwrap());
+        }
+        for text in [
+            "",
+            " ",
+            "{}{}",
+            "{\"a\":1",
+            "NaN",
+            "[1,]",
+            "01",
+            "\u{feff}{}",
+            "\"\t\"",
+            "{\"a\":1}\0",
+        ] {
+            assert!(!is_json(text), "{text:?}");
+            assert!(!is_json_stream(text.as_bytes()).unwrap());
+        }
+    }
+
+    fn expected(value: &Value) -> Option<Role> {
+        let places = [
+            value.get("role"),
+            value.get("message").and_then(|inner| inner.as_object()?.get("role")),
+            value.get("payload").and_then(|inner| inner.as_object()?.get("role")),
+            value.get("type"),
+        ];
+        let first = places.into_iter().flatten().find_map(Value::as_str)?;
+        if !value.is_object() {
+            return None;
+        }
+        Role::named(first.as_bytes())
+    }
+
+    fn word() -> impl Strategy<Value = String> {
+        proptest::sample::select(vec![
+            "role",
+            "message",
+            "payload",
+            "type",
+            "user",
+            "tool",
+            "system",
+            "assistant",
+            "x",
+            "",
+            "\"\\",
+        ])
+        .prop_map(str::to_owned)
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![word().prop_map(Value::from), Just(Value::Null), Just(Value::from(-1.5))];
+        leaf.prop_recursive(4, 40, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(word(), inner, 0..5)
+                    .prop_map(|map| Value::from(map.into_iter().collect::<serde_json::Map<_, _>>())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_scanner_agrees_with_a_parsed_value(value in json(), piece in 1..9_usize, pretty: bool) {
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+            prop_assert_eq!(role_of(&text, piece), expected(&value));
+        }
+    }
+}
