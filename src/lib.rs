@@ -1,6 +1,19 @@
 //! Keeps every line that programs append to JSONL session logs: verbatim, exactly once, durable.
 
+pub mod capture;
+pub mod cli;
+pub mod clock;
+pub mod cursors;
+pub mod disk;
 pub mod error;
+pub mod event;
+pub mod home;
+pub mod ledger;
 pub mod limits;
 pub mod pure;
+pub mod queue;
 pub mod show;
+pub mod source;
+pub mod start;
+pub mod status;
+pub mod watcher;

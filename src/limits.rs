@@ -13,6 +13,10 @@ pub const READ_BYTES: usize = 1024 * 1024;
 /// Bytes that one file may take of a pass before the next file has its turn.
 pub const TURN_BYTES: u64 = 4 * 1024 * 1024;
 
+/// What a turn counts against the budget of a poll, in bytes, beside what it reads: its system calls take
+/// about as long as reading this much.
+pub const TURN_COST_BYTES: u64 = 16 * 1024;
+
 /// Bytes that one call of `Source::poll` reads before it returns to the engine.
 pub const POLL_BYTES: u64 = 8 * 1024 * 1024;
 

@@ -1,3 +1,7 @@
 //! The `tailspool` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tailspool::cli::main()
+}

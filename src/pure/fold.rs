@@ -26,7 +26,7 @@ pub struct Fold {
     /// The last commit in it; 0 before the first.
     pub commit: u64,
     /// Where that commit ends.
-    #[serde(flatten)]
+    #[serde(rename = "ledger")]
     pub mark: Mark,
     /// The highest ULID given to a record.
     pub ulid_high_water: Ulid,
@@ -111,7 +111,7 @@ impl FileState {
         path_from_text(&self.path, self.path_base64.as_deref())
     }
 
-    fn at_start(entry: StartOf<'_>) -> Self {
+    fn at_start(entry: &StartOf<'_>) -> Self {
         Self {
             file_id: entry.file_id,
             session_id: entry.session_id.to_owned(),
@@ -157,7 +157,7 @@ impl Fold {
     /// Adds one fact. An error says how the fact contradicts what was before it.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), String> {
         match entry {
-            Entry::New(new) => self.start(StartOf {
+            Entry::New(new) => self.start(&StartOf {
                 file_id: new.file_id,
                 session_id: &new.session_id,
                 path: &new.path,
@@ -186,7 +186,7 @@ impl Fold {
                     return Err(unknown(rotate.old_file_id));
                 }
                 self.files_gone += 1;
-                self.start(StartOf {
+                self.start(&StartOf {
                     file_id: rotate.file_id,
                     session_id: &rotate.session_id,
                     path: &rotate.path,
@@ -220,7 +220,7 @@ impl Fold {
         self.files.values().filter(followed).count()
     }
 
-    fn start(&mut self, start: StartOf<'_>) -> Result<(), String> {
+    fn start(&mut self, start: &StartOf<'_>) -> Result<(), String> {
         match self.files.insert(start.file_id, FileState::at_start(start)) {
             None => Ok(()),
             Some(twice) => Err(format!("file {} begins twice", twice.file_id)),
@@ -229,7 +229,7 @@ impl Fold {
 
     fn captured(&mut self, run: &Captured) -> Result<(), String> {
         let file = self.file(run.file_id)?;
-        if file.epoch != run.epoch || file.offset != run.from || file.line + 1 != run.line {
+        if file.epoch != run.epoch || file.offset != run.from || file.line + 1 != run.line || run.to <= run.from {
             return Err(format!(
                 "a run of file {} from {} in epoch {} (line {}) does not follow its cursor at {} in epoch {} (line {})",
                 run.file_id, run.from, run.epoch, run.line, file.offset, file.epoch, file.line

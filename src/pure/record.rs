@@ -1,7 +1,6 @@
 //! The envelope of a record, written and read.
 
 use std::borrow::Cow;
-use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -159,21 +158,18 @@ impl Envelopes {
     /// Writes the envelope of a line that is in memory.
     pub fn push(&self, out: &mut Vec<u8>, ulid: Ulid, appended_at: &str, line: &Line<'_>) {
         Self::open(out, ulid, appended_at);
-        let traits = match str::from_utf8(line.bytes) {
-            Ok(text) => {
-                out.pop();
-                push_json(out, text);
-                Traits::of(text)
-            }
-            Err(_) => {
-                push_escaped(out, &String::from_utf8_lossy(line.bytes));
-                Self::between_forms(out);
-                STANDARD.encode_slice_to(line.bytes, out);
-                out.push(b'"');
-                Traits {
-                    json: false,
-                    role: None,
-                }
+        let traits = if let Ok(text) = str::from_utf8(line.bytes) {
+            out.pop();
+            push_json(out, text);
+            Traits::of(text)
+        } else {
+            push_escaped(out, &String::from_utf8_lossy(line.bytes));
+            Self::between_forms(out);
+            STANDARD.encode_slice_to(line.bytes, out);
+            out.push(b'"');
+            Traits {
+                json: false,
+                role: None,
             }
         };
         self.close(out, line.offset, line.bytes.len() as u64, line.number, traits);
@@ -249,13 +245,13 @@ pub struct Envelope<'a> {
 }
 
 #[derive(Deserialize)]
-struct Surface<'a> {
-    #[serde(borrow, default)]
-    surface: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    surface_base64: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    text: Option<Cow<'a, str>>,
+struct LineForms<'a> {
+    #[serde(borrow, default, rename = "surface")]
+    readable: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "surface_base64")]
+    exact: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "text")]
+    foreign: Option<Cow<'a, str>>,
 }
 
 impl<'a> Envelope<'a> {
@@ -271,11 +267,11 @@ impl<'a> Envelope<'a> {
 
     /// The exact bytes of the line: `surface_base64`, else `surface`, else `text`.
     pub fn line(&self) -> Result<Cow<'a, [u8]>, Box<dyn std::error::Error + Send + Sync>> {
-        let record: Surface<'a> = serde_json::from_str(self.record.get())?;
-        if let Some(base64) = record.surface_base64 {
+        let record: LineForms<'a> = serde_json::from_str(self.record.get())?;
+        if let Some(base64) = record.exact {
             return Ok(STANDARD.decode(base64.as_bytes())?.into());
         }
-        match record.surface.or(record.text) {
+        match record.readable.or(record.foreign) {
             Some(Cow::Borrowed(text)) => Ok(text.as_bytes().into()),
             Some(Cow::Owned(text)) => Ok(text.into_bytes().into()),
             None => Err("the record has neither `surface` nor `text`".into()),
@@ -285,6 +281,8 @@ impl<'a> Envelope<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -100,14 +100,18 @@ enum Key {
     Other,
 }
 
-/// The first string found at each place that can name a role; the inner None is a string that names none.
+/// The first string found at each place that can name a role.
 #[derive(Debug, Default)]
 struct Found {
-    role: Option<Option<Role>>,
-    message: Option<Option<Role>>,
-    payload: Option<Option<Role>>,
-    kind: Option<Option<Role>>,
+    role: Option<Speaker>,
+    message: Option<Speaker>,
+    payload: Option<Speaker>,
+    kind: Option<Speaker>,
 }
+
+/// What a string at such a place says: a role, or some other word.
+#[derive(Debug)]
+struct Speaker(Option<Role>);
 
 impl RoleScanner {
     /// Takes the next piece of the text.
@@ -134,7 +138,7 @@ impl RoleScanner {
             payload,
             kind,
         } = self.found;
-        role.or(message).or(payload).or(kind).flatten()
+        role.or(message).or(payload).or(kind)?.0
     }
 
     fn inside<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
@@ -211,7 +215,7 @@ impl RoleScanner {
             (2, Key::Payload, Key::Role) => &mut self.found.payload,
             _ => return,
         };
-        place.get_or_insert_with(|| Role::named(&self.token.text()));
+        place.get_or_insert_with(|| Speaker(Role::named(&self.token.text())));
     }
 }
 

@@ -1,0 +1,232 @@
+//! A line that does not fit in memory: streamed from its file into a batch of its own.
+
+use std::io::{self, Read};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::open::Run;
+use super::{Capture, Committed};
+use crate::error::Error;
+use crate::event::Event;
+use crate::ledger::is_full;
+use crate::limits::PIECE_BYTES;
+use crate::pure::name::Batch;
+use crate::pure::record::{Envelopes, Traits, appended_at, push_escaped};
+use crate::pure::role::{RoleScanner, is_json_stream};
+use crate::queue::batch::BatchFile;
+use crate::source::{LongLine, LongVerdict};
+
+/// Why streaming stopped.
+enum Stopped {
+    /// The batch could not be written.
+    Disk(io::Error),
+    /// The source could not be read, or was not the same in two readings.
+    Source,
+}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        Self::Disk(error)
+    }
+}
+
+/// What was learnt of a line by reading it once.
+struct Reading {
+    hash: blake3::Hasher,
+    length: u64,
+    utf8: bool,
+    role: RoleScanner,
+}
+
+impl Capture {
+    /// Captures a long line as a commit of its own. Nothing else is open.
+    pub(super) fn capture_long(&mut self, line: &dyn LongLine) -> Result<LongVerdict, Error> {
+        let at = self.clock.utc();
+        let ulid = self.ulids.fresh(self.clock.unix_ms());
+        let batch = Batch {
+            first: ulid,
+            records: 1,
+        };
+        let mut file = match BatchFile::create(&*self.disk, batch) {
+            Ok(file) => file,
+            Err(cause) if is_full(&cause) => {
+                self.no_room(&cause);
+                return Ok(LongVerdict::Refused);
+            }
+            Err(cause) => return Err(self.latch("cannot make the batch", Some(&batch.temporary()), cause)),
+        };
+        let streamed = stream(line, &mut file, ulid, &appended_at(at));
+        let evidence = line.check();
+        let (Ok(hasher), Some(evidence)) = (&streamed, evidence) else {
+            if let Err(cause) = file.discard(&*self.disk) {
+                return Err(self.latch("cannot remove the batch", Some(&batch.temporary()), cause));
+            }
+            return match streamed {
+                Ok(_) | Err(Stopped::Source) => Ok(LongVerdict::Changed),
+                Err(Stopped::Disk(cause)) if is_full(&cause) => {
+                    self.no_room(&cause);
+                    Ok(LongVerdict::Refused)
+                }
+                Err(Stopped::Disk(cause)) => Err(self.latch("cannot write the batch", Some(&batch.temporary()), cause)),
+            };
+        };
+        let mut run = Run::begin(line.file(), line.offset(), line.number());
+        run.to = line.offset() + line.length() + 1;
+        (run.lines, run.first, run.last) = (1, Some(ulid), Some(ulid));
+        (run.hasher, run.evidence) = (hasher.clone(), Some(evidence));
+        self.open.entries.extend(run.entry(Some(ulid)));
+        if self.observer.is_some() {
+            let event = Event::of_line(line.file(), line.offset(), line.length(), None, at);
+            self.open.events.push(event);
+        }
+        match self.commit_with(Some(file))? {
+            Committed::Yes => {
+                self.snapshot_if_due();
+                Ok(LongVerdict::Taken(evidence))
+            }
+            Committed::NoRoom => {
+                self.open.clear();
+                Ok(LongVerdict::Refused)
+            }
+        }
+    }
+}
+
+/// Writes the envelope of `line`; returns the hash of the line and its newline.
+fn stream(line: &dyn LongLine, out: &mut BatchFile, ulid: ulid::Ulid, stamp: &str) -> Result<blake3::Hasher, Stopped> {
+    let mut scratch = Vec::with_capacity(2 * PIECE_BYTES);
+    Envelopes::open(&mut scratch, ulid, stamp);
+    let mut reading = escape_into(line, out, &mut scratch)?;
+    if reading.length != line.length() {
+        return Err(Stopped::Source);
+    }
+    let traits = if reading.utf8 {
+        let json =
+            is_json_stream(io::BufReader::with_capacity(PIECE_BYTES, line.read())).map_err(|_| Stopped::Source)?;
+        let role = if json { reading.role.finish() } else { None };
+        scratch.push(b'"');
+        Traits { json, role }
+    } else {
+        Envelopes::between_forms(&mut scratch);
+        base64_into(line, out, &mut scratch, &reading.hash)?;
+        scratch.push(b'"');
+        Traits {
+            json: false,
+            role: None,
+        }
+    };
+    Envelopes::of(line.file()).close(&mut scratch, line.offset(), line.length(), line.number(), traits);
+    out.write(&scratch)?;
+    reading.hash.update(b"\n");
+    Ok(reading.hash)
+}
+
+/// Writes the text of `surface`, with U+FFFD for what is not UTF-8.
+fn escape_into(line: &dyn LongLine, out: &mut BatchFile, scratch: &mut Vec<u8>) -> Result<Reading, Stopped> {
+    let mut source = line.read();
+    let mut reading = Reading {
+        hash: blake3::Hasher::new(),
+        length: 0,
+        utf8: true,
+        role: RoleScanner::default(),
+    };
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut kept = 0;
+    loop {
+        let read = source.read(&mut piece[kept..]).map_err(|_| Stopped::Source)?;
+        let fresh = &piece[kept..kept + read];
+        reading.hash.update(fresh);
+        reading.length += read as u64;
+        reading.role.feed(fresh);
+        let filled = kept + read;
+        // A character may be cut off by the end of the piece; its bytes go to the front of the next one.
+        let ready = if read == 0 {
+            filled
+        } else {
+            filled - cut_off(&piece[..filled])
+        };
+        for chunk in piece[..ready].utf8_chunks() {
+            push_escaped(scratch, chunk.valid());
+            if !chunk.invalid().is_empty() {
+                scratch.extend_from_slice("\u{fffd}".as_bytes());
+                reading.utf8 = false;
+            }
+        }
+        out.write(scratch)?;
+        scratch.clear();
+        if read == 0 {
+            return Ok(reading);
+        }
+        piece.copy_within(ready..filled, 0);
+        kept = filled - ready;
+    }
+}
+
+/// How many bytes at the end may be the beginning of a character.
+fn cut_off(bytes: &[u8]) -> usize {
+    let last = bytes.utf8_chunks().last();
+    let invalid = last.map_or(&[][..], |chunk| chunk.invalid());
+    match str::from_utf8(invalid) {
+        Err(error) if error.error_len().is_none() => invalid.len(),
+        _ => 0,
+    }
+}
+
+fn base64_into(
+    line: &dyn LongLine,
+    out: &mut BatchFile,
+    scratch: &mut Vec<u8>,
+    expected: &blake3::Hasher,
+) -> Result<(), Stopped> {
+    let mut source = line.read();
+    let mut hash = blake3::Hasher::new();
+    // A whole number of triples, so that pieces can be encoded one by one.
+    let mut piece = vec![0; PIECE_BYTES / 3 * 3];
+    loop {
+        let filled = fill(&mut source, &mut piece).map_err(|_| Stopped::Source)?;
+        hash.update(&piece[..filled]);
+        scratch.extend_from_slice(STANDARD.encode(&piece[..filled]).as_bytes());
+        out.write(scratch)?;
+        scratch.clear();
+        if filled < piece.len() {
+            break;
+        }
+    }
+    if hash.finalize() == expected.finalize() {
+        Ok(())
+    } else {
+        Err(Stopped::Source)
+    }
+}
+
+/// Reads until the piece is full or the source ends.
+fn fill(source: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < piece.len() {
+        match source.read(&mut piece[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_beginning_of_a_character_is_cut_off() {
+        for (bytes, expected) in [
+            (&b"abc"[..], 0),
+            (b"ab\xe2\x80", 2),
+            (b"ab\xff", 0),
+            (b"ab\xf0\x9f\x98", 3),
+            (b"ab\xe2\x28", 0),
+            (b"", 0),
+        ] {
+            assert_eq!(cut_off(bytes), expected, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The open batch: what was taken and is not committed yet.
+
+use std::sync::Arc;
+
+use ulid::Ulid;
+
+use crate::event::Event;
+use crate::pure::entry::{Captured, Entry};
+use crate::pure::identity::Evidence;
+use crate::pure::lines::Line;
+use crate::pure::name::Batch;
+use crate::pure::record::{Envelopes, LogFile, path_to_text};
+use crate::pure::ulids::Ulids;
+use crate::source::Block;
+
+/// Records, ledger lines and events of the next commit.
+#[derive(Default)]
+pub(super) struct OpenBatch {
+    pub(super) bytes: Vec<u8>,
+    pub(super) records: u32,
+    pub(super) entries: Vec<Entry>,
+    pub(super) events: Vec<Event>,
+    first: Option<Ulid>,
+    run: Option<Run>,
+}
+
+/// Consecutive lines of one file, being collected.
+pub(super) struct Run {
+    pub(super) file: Arc<LogFile>,
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) line: u64,
+    pub(super) lines: u64,
+    pub(super) blank: u64,
+    pub(super) first: Option<Ulid>,
+    pub(super) last: Option<Ulid>,
+    pub(super) hasher: blake3::Hasher,
+    pub(super) evidence: Option<Evidence>,
+    envelopes: Envelopes,
+}
+
+impl Run {
+    pub(super) fn begin(file: &Arc<LogFile>, offset: u64, number: u64) -> Self {
+        Self {
+            file: Arc::clone(file),
+            from: offset,
+            to: offset,
+            line: number,
+            lines: 0,
+            blank: 0,
+            first: None,
+            last: None,
+            hasher: blake3::Hasher::new(),
+            evidence: None,
+            envelopes: Envelopes::of(file),
+        }
+    }
+
+    /// The ledger line of the run; None when it holds nothing. `batch` is the first ULID of its batch.
+    pub(super) fn entry(self, batch: Option<Ulid>) -> Option<Entry> {
+        let evidence = self.evidence?;
+        let (path, path_base64) = path_to_text(&self.file.path);
+        Some(Entry::Captured(Captured {
+            file_id: self.file.file_id,
+            epoch: self.file.epoch,
+            session_id: self.file.session_id().into_owned(),
+            path,
+            path_base64,
+            device: self.file.identity.device,
+            inode: self.file.identity.inode,
+            btime: self.file.identity.btime,
+            batch: batch.filter(|_| self.lines > 0),
+            first: self.first,
+            last: self.last,
+            from: self.from,
+            to: self.to,
+            line: self.line,
+            lines: self.lines,
+            blank: self.blank,
+            blake3: self.hasher.finalize().to_hex().to_string(),
+            head: evidence.head,
+            guard: evidence.guard,
+        }))
+    }
+}
+
+impl OpenBatch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.run.is_none()
+    }
+
+    /// The name of the batch; None when there is no record in it.
+    pub(super) fn batch(&self) -> Option<Batch> {
+        let records = self.records.into();
+        self.first.map(|first| Batch { first, records })
+    }
+
+    /// Whether a line at `offset` goes on with the run.
+    pub(super) fn continues(&self, file: &Arc<LogFile>, offset: u64) -> bool {
+        let goes_on = |run: &Run| run.to == offset && Arc::ptr_eq(&run.file, file);
+        self.run.as_ref().is_some_and(goes_on)
+    }
+
+    pub(super) fn begin_run(&mut self, file: &Arc<LogFile>, offset: u64, number: u64) {
+        self.close_run();
+        self.run = Some(Run::begin(file, offset, number));
+    }
+
+    /// Adds a line to the run.
+    pub(super) fn push(&mut self, line: &Line<'_>, stamp: &str, unix_ms: u64, ulids: &mut Ulids) {
+        let Some(run) = &mut self.run else { return };
+        run.to = line.end();
+        if line.bytes.is_empty() {
+            run.blank += 1;
+            return;
+        }
+        let ulid = match run.last {
+            Some(_) => ulids.following(),
+            None => ulids.fresh(unix_ms),
+        };
+        run.first.get_or_insert(ulid);
+        run.last = Some(ulid);
+        run.lines += 1;
+        self.first.get_or_insert(ulid);
+        self.records += 1;
+        run.envelopes.push(&mut self.bytes, ulid, stamp, line);
+    }
+
+    /// Hashes the bytes `from..to` of the block's lines, which were added line by line.
+    pub(super) fn extend_run(&mut self, block: &Block<'_>, from: usize, to: usize) {
+        let Some(run) = &mut self.run else { return };
+        if from < to {
+            run.hasher.update(&block.bytes[block.lead + from..block.lead + to]);
+            run.evidence = block.evidence_after(to);
+        }
+    }
+
+    pub(super) fn close_run(&mut self) {
+        let first = self.first;
+        let entry = self.run.take().and_then(|run| run.entry(first));
+        self.entries.extend(entry);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+        self.events.clear();
+        self.records = 0;
+        (self.first, self.run) = (None, None);
+    }
+}

@@ -1,0 +1,127 @@
+//! `tailspool status`.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::SystemTime;
+
+use super::{Common, Exit};
+use crate::error::{Error, ErrorKind};
+use crate::show::bytes;
+use crate::status::{Status, read};
+
+/// Options of `status`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Print one line of JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the status.
+pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
+    let status = match common.existing_home()? {
+        Some(disk) => read(&disk, SystemTime::now())?,
+        None => nothing(),
+    };
+    let failed = |cause| Error::new(ErrorKind::Failed, "cannot print the status").because(cause);
+    let mut text = if args.json {
+        serde_json::to_string(&status).map_err(|cause| failed(cause.into()))?
+    } else {
+        table(&status)
+    };
+    text.push('\n');
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(failed(error)),
+        _ => Ok(Exit::Well),
+    }
+}
+
+/// The status of a home that is not there.
+fn nothing() -> Status {
+    Status {
+        watching: false,
+        pid: None,
+        roots: Vec::new(),
+        files: 0,
+        files_gone: 0,
+        captured_lines: 0,
+        captured_bytes: 0,
+        pending_batches: 0,
+        pending_records: 0,
+        pending_bytes: 0,
+        oldest_pending_seconds: None,
+        queue_full: false,
+        backlog_bytes: 0,
+        quarantined: 0,
+        last_commit: None,
+        unknown: 0,
+    }
+}
+
+fn table(status: &Status) -> String {
+    let mut out = String::new();
+    let mut row = |name: &str, value: String| {
+        let _ = write!(out, "{}{name:<9}{value}", if name == "capture" { "" } else { "\n" });
+    };
+    row("capture", verdict(status));
+    let pid = status.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+    row(
+        "watcher",
+        if status.watching {
+            format!("running{pid}")
+        } else {
+            "not running".into()
+        },
+    );
+    for root in &status.roots {
+        row("root", format!("{} ({})", root.path.escape_debug(), root.source));
+    }
+    row(
+        "files",
+        format!("{} followed, {} gone", status.files, status.files_gone),
+    );
+    row(
+        "captured",
+        format!("{} lines, {}", status.captured_lines, bytes(status.captured_bytes)),
+    );
+    let age = status
+        .oldest_pending_seconds
+        .map(|age| format!(", the oldest for {age:.0} s"));
+    row(
+        "waiting",
+        match status.pending_records {
+            0 => "nothing".into(),
+            records => format!(
+                "{records} records, {}{}",
+                bytes(status.pending_bytes),
+                age.unwrap_or_default()
+            ),
+        },
+    );
+    if status.quarantined > 0 {
+        row("damaged", format!("{} batches in quarantine", status.quarantined));
+    }
+    if let Some(last) = &status.last_commit {
+        row("commit", format!("{} at {}", last.number, last.at));
+    }
+    out
+}
+
+/// Is everything captured?
+fn verdict(status: &Status) -> String {
+    if status.queue_full {
+        return "stopped: the queue or its disk is full; the logs still hold what is missing".into();
+    }
+    if status.unknown > 0 {
+        return format!("not everything: {} paths could not be looked at", status.unknown);
+    }
+    match (status.watching, status.last_commit.is_some(), status.backlog_bytes) {
+        (_, false, 0) => "nothing was captured yet".into(),
+        (true, _, 0) => "everything is captured".into(),
+        (false, _, 0) => "everything was captured when the watcher stopped; nothing since".into(),
+        (_, _, backlog) => format!(
+            "{} seen and not captured: unfinished lines, or work in progress",
+            bytes(backlog)
+        ),
+    }
+}

@@ -1,0 +1,223 @@
+//! `tailspool watch`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::{Common, Exit};
+use crate::capture::{Capture, CaptureOptions};
+use crate::clock::{Clock, SystemClock};
+use crate::disk::{Disk, OsDisk};
+use crate::error::{Error, ErrorKind};
+use crate::pure::ulids::system_random;
+use crate::queue::depth::{QueueLimits, list};
+use crate::show::bytes;
+use crate::source::polling::PollingSource;
+use crate::source::roots::{self, RootSpec};
+use crate::source::scope::Scope;
+use crate::source::tailer::SourceOptions;
+use crate::source::tree::OsTree;
+use crate::source::{Overview, Wake};
+use crate::watcher::{self, Moment, Outcome};
+
+/// Options of `watch`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Directories with logs below them, or single log files. One that is not there yet is waited for
+    #[arg(value_name = "ROOT")]
+    roots: Vec<PathBuf>,
+    /// Capture what is there now, up to the size that each file has at its first look, and end. Exits 1 if
+    /// something could not be looked at, or the queue is full
+    #[arg(long)]
+    once: bool,
+    /// Time between two walks of the trees. Files that changed in the last minute are looked at every 100 ms
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    interval: Duration,
+    /// Let roots lie in DIR too, beside $HOME. Can be given more than once
+    #[arg(long, value_name = "DIR")]
+    scope: Vec<PathBuf>,
+    /// Which files are logs: a pattern without `/` goes by the name, another by the path below ROOT. Can be
+    /// given more than once
+    #[arg(long, value_name = "PATTERN", default_value = "*.jsonl")]
+    glob: Vec<String>,
+    /// Least time between two commits, unless a batch is full (8 MiB or 8192 records)
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration)]
+    commit_interval: Duration,
+    /// Stop reading while this many records are pending [default: no limit but the disk, which counts as
+    /// full when less than 1 GiB or 5 % of it is free, whichever is less]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_pending_records: Option<u64>,
+    /// Stop reading while this many bytes are pending; passed by one record at most [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_pending_bytes: Option<u64>,
+    /// Print each event, once it is committed, as a JSON line on standard output
+    #[arg(long)]
+    events: bool,
+    /// Take a home on a network filesystem, where locks and renames are not to be relied on
+    #[arg(long)]
+    allow_network_home: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    match Duration::try_from(parsed) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("it must be more than nothing, such as 2s or 100ms".into()),
+    }
+}
+
+/// Captures.
+pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
+    let wake = signals()?;
+    if args.roots.is_empty() {
+        return Err(Error::new(ErrorKind::Usage, "no ROOT is given").hint(
+            "name the directory that the logs are in, for example: tailspool watch ~/.claude/projects ~/.codex/sessions",
+        ));
+    }
+    let home = common.home()?;
+    let scope = Scope::new(std::env::var_os("HOME").as_deref(), &args.scope)?;
+    let specs = args.roots.into_iter().map(|path| RootSpec { path, agent: None });
+    let roots = roots::check(specs.collect(), &scope, Some(&home))?;
+
+    let disk = OsDisk::create(&home)?;
+    refuse_network_home(&disk, args.allow_network_home)?;
+    let identity = disk
+        .identity()
+        .map_err(|cause| Error::io("cannot look at the home", &home, cause))?;
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let options = CaptureOptions {
+        commit_interval: args.commit_interval,
+        limits: QueueLimits {
+            records_max: args.max_pending_records,
+            bytes_max: args.max_pending_bytes,
+        },
+    };
+    let mut capture = Capture::open(Arc::clone(&disk), Arc::clone(&clock), system_random(), options)?;
+    if args.events {
+        capture.observe(Box::new(print_event));
+    }
+    let mut source_options = SourceOptions::new(roots, scope);
+    source_options.home = Some(identity);
+    source_options.globs = args.glob;
+    source_options.interval = args.interval;
+    source_options.once = args.once;
+    let mut source = PollingSource::new(source_options, Box::<OsTree>::default(), clock, capture.fold())?;
+    let mut tell = |moment: Moment<'_>| say_moment(common, &*disk, moment);
+    let outcome = watcher::run(capture, &mut source, &*disk, &wake, args.once, &mut tell)?;
+    say_end(common, &*disk, &outcome);
+    Ok(if args.once {
+        judge_once(common, &outcome)
+    } else {
+        Exit::Well
+    })
+}
+
+/// SIGINT and SIGTERM: the first one asks to stop, the second one ends the process.
+fn signals() -> Result<Receiver<Wake>, Error> {
+    let failed = |cause| Error::new(ErrorKind::Failed, "cannot handle signals").because(cause);
+    let (sender, wake) = crossbeam_channel::bounded(1);
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+    let wait = move || {
+        for (count, _) in signals.forever().enumerate() {
+            if count > 0 {
+                std::process::exit(Exit::Interrupted as i32);
+            }
+            let _ = sender.send(Wake::Stop);
+        }
+    };
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(wait)
+        .map_err(failed)?;
+    Ok(wake)
+}
+
+fn refuse_network_home(disk: &OsDisk, allowed: bool) -> Result<(), Error> {
+    let path = disk.show("".as_ref());
+    let kind = disk
+        .network_filesystem()
+        .map_err(|cause| Error::io("cannot look at the filesystem of", &path, cause))?;
+    match kind.filter(|_| !allowed) {
+        None => Ok(()),
+        Some(kind) => Err(Error::new(ErrorKind::Failed, "the home is on a network filesystem:")
+            .at(path)
+            .because(format!("{kind} gives no lock and no rename that can be relied on"))
+            .hint("choose a home on a local disk with --home DIR, or insist with --allow-network-home")),
+    }
+}
+
+fn print_event(event: &crate::event::Event) {
+    let mut out = std::io::stdout().lock();
+    let printed = serde_json::to_writer(&mut out, event).map_err(std::io::Error::from);
+    if let Err(error) = printed.and_then(|()| out.write_all(b"\n")) {
+        log::debug!("an event was not printed: {error}");
+    }
+}
+
+fn say_moment(common: &Common, disk: &dyn Disk, moment: Moment<'_>) {
+    match moment {
+        Moment::Begun(overview) => {
+            let roots: Vec<_> = overview.roots.iter().map(|root| root.display().to_string()).collect();
+            let room = disk
+                .space()
+                .map_or("room unknown".into(), |space| format!("{} free", bytes(space.free)));
+            common.say(format_args!(
+                "watching {}: {}, {} ({room})",
+                roots.join(", "),
+                count(overview.files, "file"),
+                bytes(overview.bytes)
+            ));
+        }
+        Moment::CaughtUp(_, captured) => {
+            common.say(format_args!("caught up: {} captured", count(captured.lines, "line")));
+        }
+    }
+}
+
+fn say_end(common: &Common, disk: &dyn Disk, outcome: &Outcome) {
+    let waiting = list(disk).map(|listing| listing.depth().records).unwrap_or_default();
+    let lines = count(outcome.captured.lines, "line");
+    let files = count(outcome.captured.files.len() as u64, "file");
+    let how = if waiting > 0 {
+        "; read with: tailspool drain --peek, or drain"
+    } else {
+        ""
+    };
+    common.say(format_args!(
+        "captured {lines} of {files}; {} in the queue{how}",
+        count(waiting, "record")
+    ));
+}
+
+/// `--once` has failed when something is left that it should have captured.
+fn judge_once(common: &Common, outcome: &Outcome) -> Exit {
+    let Overview {
+        unknown, backlog_bytes, ..
+    } = outcome.overview;
+    if let Some(reason) = &outcome.queue_full {
+        common.say(format_args!(
+            "error: the queue is full ({reason}): {} are not captured\nhint: drain it or make room, and run this again",
+            bytes(backlog_bytes)
+        ));
+        return Exit::Failed;
+    }
+    if unknown > 0 {
+        common.say(format_args!(
+            "error: {} could not be looked at; the warnings above say which\nhint: give access, and run this again",
+            count(unknown, "path")
+        ));
+        return Exit::Failed;
+    }
+    Exit::Well
+}
+
+fn count(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}

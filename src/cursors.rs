@@ -1,0 +1,207 @@
+//! `cursors.json`: a snapshot of the fold, so that a start need not read the whole ledger.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::Error;
+use crate::home::{CURSORS, CURSORS_TMP};
+use crate::limits::PIECE_BYTES;
+use crate::pure::fold::Fold;
+
+const VERSION: u64 = 1;
+const CHECKSUM_KEY: &[u8] = br#","checksum":""#;
+const TAIL_BYTES: usize = CHECKSUM_KEY.len() + 64 + b"\"}\n".len();
+
+#[derive(Serialize)]
+struct Written<'a> {
+    version: u64,
+    #[serde(flatten)]
+    fold: &'a Fold,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u64,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub enum Loaded {
+    /// No snapshot.
+    Missing,
+    /// A snapshot that cannot be used, and why.
+    Damaged(String),
+    /// A snapshot whose checksum holds.
+    Snapshot(Fold),
+}
+
+/// Reads the snapshot.
+pub fn load(disk: &dyn Disk) -> Result<Loaded, Error> {
+    let path = Path::new(CURSORS);
+    let mut bytes = Vec::new();
+    let read = disk
+        .read_from(path, 0)
+        .and_then(|mut reader| reader.read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(parse(&bytes).map_or_else(Loaded::Damaged, Loaded::Snapshot)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Loaded::Missing),
+        Err(cause) => Err(Error::io("cannot read the snapshot", disk.show(path), cause)),
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Fold, String> {
+    let body = bytes.len().checked_sub(TAIL_BYTES).ok_or("it is too short")?;
+    let (body, tail) = bytes.split_at(body);
+    let checksum = tail
+        .strip_prefix(CHECKSUM_KEY)
+        .and_then(|tail| tail.strip_suffix(b"\"}\n"));
+    let checksum = checksum.ok_or("it does not end with its checksum")?;
+    if blake3::hash(body).to_hex().as_bytes() != checksum {
+        return Err("its checksum does not hold".into());
+    }
+    let Version { version } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if version != VERSION {
+        return Err(format!("its version is {version}, and {VERSION} is known"));
+    }
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+}
+
+/// Puts a new snapshot in place, durably, and returns its size in bytes.
+///
+/// After an error the old snapshot stands; the ledger has everything in any case.
+pub fn save(disk: &dyn Disk, fold: &Fold) -> io::Result<u64> {
+    let (path, temporary) = (Path::new(CURSORS), Path::new(CURSORS_TMP));
+    remove(disk, temporary)?;
+    let file = disk.create(temporary)?;
+    let mut out = Out {
+        file,
+        offset: 0,
+        hasher: blake3::Hasher::new(),
+        buffer: Vec::with_capacity(PIECE_BYTES),
+    };
+    serde_json::to_writer(&mut out, &Written { version: VERSION, fold })?;
+    let bytes = out.finish()?;
+    disk.rename(temporary, path)?;
+    disk.sync_dir(Path::new(""))?;
+    Ok(bytes)
+}
+
+/// Removes a file that may be there.
+pub fn remove(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.unlink(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Moves a damaged snapshot aside, under a name that nothing has, and returns that name.
+pub fn move_aside(disk: &dyn Disk, now: Timestamp) -> Result<PathBuf, Error> {
+    let stamp = now.strftime("%Y%m%dT%H%M%SZ");
+    let names = std::iter::once(format!("{CURSORS}.bak-{stamp}"))
+        .chain((1..).map(|count| format!("{CURSORS}.bak-{stamp}-{count}")));
+    let failed = |cause| Error::io("cannot move aside the damaged", disk.show(Path::new(CURSORS)), cause);
+    for name in names {
+        match disk.meta(Path::new(&name)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                disk.rename(Path::new(CURSORS), Path::new(&name)).map_err(failed)?;
+                disk.sync_dir(Path::new("")).map_err(failed)?;
+                return Ok(disk.show(Path::new(&name)));
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Err(failed(io::ErrorKind::AlreadyExists.into()))
+}
+
+/// Writes in pieces and hashes; the last byte is held back, since the checksum goes before it.
+struct Out {
+    file: Box<dyn DiskFile>,
+    offset: u64,
+    hasher: blake3::Hasher,
+    buffer: Vec<u8>,
+}
+
+impl Out {
+    fn flush_all_but_one(&mut self) -> io::Result<()> {
+        let ready = self.buffer.len().saturating_sub(1);
+        self.hasher.update(&self.buffer[..ready]);
+        self.file.write_at(&self.buffer[..ready], self.offset)?;
+        self.offset += ready as u64;
+        self.buffer.drain(..ready);
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<u64> {
+        self.flush_all_but_one()?;
+        let checksum = self.hasher.finalize().to_hex();
+        let tail = [CHECKSUM_KEY, checksum.as_bytes(), b"\"}\n"].concat();
+        self.file.write_at(&tail, self.offset)?;
+        self.file.sync()?;
+        Ok(self.offset + tail.len() as u64)
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.buffer.len() >= PIECE_BYTES {
+            self.flush_all_but_one()?;
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::SimDisk;
+
+    #[test]
+    fn a_snapshot_comes_back_as_it_was_and_any_flipped_bit_is_seen() {
+        let disk = SimDisk::new();
+        assert!(matches!(load(&disk).unwrap(), Loaded::Missing));
+        let fold = Fold {
+            commit: 7,
+            captured_lines: 3,
+            ..Fold::default()
+        };
+        save(&disk, &fold).unwrap();
+        let Loaded::Snapshot(loaded) = load(&disk).unwrap() else {
+            panic!("no snapshot");
+        };
+        assert_eq!(loaded, fold);
+        let mut bytes = Vec::new();
+        disk.read_from(Path::new(CURSORS), 0)
+            .unwrap()
+            .read_to_end(&mut bytes)
+            .unwrap();
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            assert!(parse(&flipped).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_snapshot_never_overwrites_an_earlier_one() {
+        let disk = SimDisk::new();
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        for name in [
+            "cursors.json.bak-20260102T030405Z",
+            "cursors.json.bak-20260102T030405Z-1",
+        ] {
+            disk.create(Path::new(CURSORS)).unwrap();
+            let moved = move_aside(&disk, now).unwrap();
+            assert!(moved.ends_with(name), "{moved:?}");
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The real disk, by system calls relative to one descriptor of the home.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::{Disk, DiskFile, EntryKind, Meta, Space};
+use crate::error::Error;
+
+/// A home on the operating system's disk.
+///
+/// The directory is opened once; a path that comes to show another directory later is not followed.
+#[derive(Debug)]
+pub struct OsDisk {
+    home: OwnedFd,
+    path: PathBuf,
+}
+
+impl OsDisk {
+    /// Opens an existing home.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let home = retry_on_intr(|| rustix::fs::openat(CWD, path, flags, Mode::empty()))
+            .map_err(|errno| Error::io("cannot open the home", path, errno.into()))?;
+        Ok(Self {
+            home,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Opens the home, and makes it and the directories above it, each synced into its parent.
+    pub fn create(path: &Path) -> Result<Self, Error> {
+        create_dirs(path).map_err(|cause| {
+            Error::io("cannot make the home", path, cause).hint("choose another one with --home DIR or TAILSPOOL_HOME")
+        })?;
+        Self::open(path)
+    }
+
+    /// Device and inode of the home.
+    pub fn identity(&self) -> io::Result<(u64, u64)> {
+        let stat = rustix::fs::fstat(&self.home)?;
+        Ok((device(&stat), stat.st_ino))
+    }
+
+    /// The name of the network filesystem that the home is on, if it is on one that we know.
+    ///
+    /// `flock` and rename are not to be relied on there. FUSE is not told apart: it may be local.
+    #[cfg(target_os = "linux")]
+    pub fn network_filesystem(&self) -> io::Result<Option<&'static str>> {
+        // The magic numbers of statfs(2).
+        Ok(match rustix::fs::fstatfs(&self.home)?.f_type {
+            0x6969 => Some("NFS"),
+            0x517B | 0xFE53_4D42 | 0xFF53_4D42 => Some("SMB"),
+            0x0102_1997 => Some("9p"),
+            0x00C3_6400 => Some("Ceph"),
+            0x5346_414F | 0x6B41_4653 => Some("AFS"),
+            0x7375_7245 => Some("Coda"),
+            0x0BD0_0BD0 => Some("Lustre"),
+            0x0116_1970 => Some("GFS2"),
+            _ => None,
+        })
+    }
+
+    /// The name of the network filesystem that the home is on; not told on this platform.
+    #[cfg(not(target_os = "linux"))]
+    pub fn network_filesystem(&self) -> io::Result<Option<&'static str>> {
+        Ok(None)
+    }
+}
+
+fn create_dirs(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    create_dirs(parent)?;
+    match retry_on_intr(|| rustix::fs::mkdirat(CWD, path, Mode::RWXU)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    File::open(parent)?.sync_all()
+}
+
+// The width and sign of st_dev differ between platforms.
+#[allow(clippy::useless_conversion, clippy::unnecessary_cast, clippy::cast_sign_loss)]
+fn device(stat: &Stat) -> u64 {
+    stat.st_dev as u64
+}
+
+#[allow(clippy::useless_conversion, clippy::unnecessary_cast, clippy::cast_sign_loss)]
+fn meta_of(stat: &Stat) -> Meta {
+    let regular = FileType::from_raw_mode(stat.st_mode).is_file();
+    let since_epoch = Duration::from_secs(stat.st_mtime.max(0) as u64);
+    Meta {
+        kind: if regular { EntryKind::File } else { EntryKind::Other },
+        inode: stat.st_ino,
+        size: stat.st_size as u64,
+        modified: SystemTime::UNIX_EPOCH + since_epoch,
+    }
+}
+
+impl Disk for OsDisk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        match retry_on_intr(|| rustix::fs::mkdirat(&self.home, path, Mode::RWXU)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.open_with(path, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
+    }
+
+    fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn DiskFile>> {
+        let create = if create { OFlags::CREATE } else { OFlags::empty() };
+        self.open_with(path, OFlags::RDWR | create)
+    }
+
+    fn read_from(&self, path: &Path, offset: u64) -> io::Result<Box<dyn Read + Send>> {
+        let mut file = self.open_file(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Box::new(file))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        retry_on_intr(|| rustix::fs::renameat(&self.home, from, &self.home, to))?;
+        Ok(())
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        retry_on_intr(|| rustix::fs::unlinkat(&self.home, path, AtFlags::empty()))?;
+        Ok(())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let directory = retry_on_intr(|| rustix::fs::openat(&self.home, path, flags, Mode::empty()))?;
+        rustix::fs::fsync(&directory)?;
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let directory = retry_on_intr(|| rustix::fs::openat(&self.home, path, flags, Mode::empty()))?;
+        let mut names = Vec::new();
+        for entry in Dir::new(directory)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn meta(&self, path: &Path) -> io::Result<Meta> {
+        let stat = retry_on_intr(|| rustix::fs::statat(&self.home, path, AtFlags::SYMLINK_NOFOLLOW))?;
+        Ok(meta_of(&stat))
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let stat = rustix::fs::fstatvfs(&self.home)?;
+        Ok(Space {
+            free: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total: stat.f_blocks.saturating_mul(stat.f_frsize),
+        })
+    }
+
+    fn show(&self, path: &Path) -> PathBuf {
+        self.path.join(path)
+    }
+}
+
+impl OsDisk {
+    fn open_with(&self, path: &Path, flags: OFlags) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(OsFile(self.open_file(path, flags)?)))
+    }
+
+    fn open_file(&self, path: &Path, flags: OFlags) -> io::Result<File> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = File::from(retry_on_intr(|| rustix::fs::openat(&self.home, path, flags, mode))?);
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+        }
+    }
+}
+
+struct OsFile(File);
+
+impl DiskFile for OsFile {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(&self.0, bytes, offset)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        // Data and length are all that is needed of a file (fdatasync(2)). Not retried, not even on EINTR.
+        #[cfg(not(target_vendor = "apple"))]
+        rustix::fs::fdatasync(&self.0)?;
+        // On Apple's systems only F_FULLFSYNC, which sync_all uses, reaches the medium.
+        #[cfg(target_vendor = "apple")]
+        self.0.sync_all()?;
+        Ok(())
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        retry_on_intr(|| rustix::fs::ftruncate(&self.0, length))?;
+        Ok(())
+    }
+
+    fn try_lock(&mut self) -> io::Result<bool> {
+        match retry_on_intr(|| rustix::fs::flock(&self.0, FlockOperation::NonBlockingLockExclusive)) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn meta(&self) -> io::Result<Meta> {
+        Ok(meta_of(&rustix::fs::fstat(&self.0)?))
+    }
+}
+
+/// Makes what was written to an output durable, if it is a regular file; a pipe or terminal cannot be synced.
+pub fn sync_output(output: impl AsFd) -> io::Result<()> {
+    let stat = rustix::fs::fstat(&output)?;
+    if FileType::from_raw_mode(stat.st_mode).is_file() {
+        rustix::fs::fsync(&output)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::*;
+
+    #[test]
+    fn the_real_disk_conforms() {
+        let temp = tempfile::tempdir().unwrap();
+        super::super::conformance::holds(&OsDisk::create(&temp.path().join("a/b/home")).unwrap());
+    }
+
+    #[test]
+    fn files_and_directories_are_private() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = temp.path().join("a/home");
+        let disk = OsDisk::create(&home).unwrap();
+        disk.create_dir(Path::new("d")).unwrap();
+        disk.create(Path::new("d/f")).unwrap();
+        let mode = |path: &str| home.join(path).metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(""), mode("d"), mode("d/f")), (0o700, 0o700, 0o600));
+        assert_eq!(disk.identity().unwrap().1, home.metadata().unwrap().ino());
+    }
+
+    #[test]
+    fn neither_a_symlink_nor_a_directory_is_opened_as_a_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let disk = OsDisk::open(temp.path()).unwrap();
+        std::fs::write(temp.path().join("outside"), "secret").unwrap();
+        std::os::unix::fs::symlink("outside", temp.path().join("link")).unwrap();
+        assert!(disk.read_from(Path::new("link"), 0).is_err());
+        assert!(disk.open(Path::new("link"), true).is_err());
+        disk.create_dir(Path::new("d")).unwrap();
+        assert!(disk.read_from(Path::new("d"), 0).is_err());
+    }
+}

@@ -1,0 +1,119 @@
+//! The names in the home, and the lock that makes one watcher its owner.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Error, ErrorKind};
+use crate::limits::LOCK_PATIENCE;
+
+/// Held by `flock` while a watcher runs.
+pub const LOCK: &str = "lock";
+/// The snapshot of the fold.
+pub const CURSORS: &str = "cursors.json";
+/// The next snapshot.
+pub const CURSORS_TMP: &str = "cursors.json.tmp";
+/// What a running watcher says of itself.
+pub const STATUS: &str = "status.json";
+/// The next one of it.
+pub const STATUS_TMP: &str = "status.json.tmp";
+/// The queue.
+pub const PENDING: &str = "pending";
+/// Batches whose content is damaged.
+pub const QUARANTINE: &str = "quarantine";
+/// The ledger.
+pub const PROVENANCE: &str = "provenance";
+
+/// Where the home is when nobody says: `$TAILSPOOL_HOME`, else the platform's state directory.
+pub fn default_home() -> Result<PathBuf, Error> {
+    if let Some(home) = std::env::var_os("TAILSPOOL_HOME").filter(|home| !home.is_empty()) {
+        return Ok(home.into());
+    }
+    let state = dirs::state_dir().or_else(dirs::data_local_dir).ok_or_else(|| {
+        Error::new(ErrorKind::Usage, "no home: neither TAILSPOOL_HOME nor HOME is set")
+            .hint("name a directory with --home DIR")
+    })?;
+    Ok(state.join("tailspool"))
+}
+
+/// A path in the queue's directory.
+pub fn pending(name: impl AsRef<Path>) -> PathBuf {
+    Path::new(PENDING).join(name)
+}
+
+/// The lock of the home; dropping it gives the home up.
+pub struct HomeLock {
+    file: Box<dyn DiskFile>,
+    inode: u64,
+}
+
+impl HomeLock {
+    /// Takes the home, trying for 200 ms, and writes our pid into the lock file.
+    ///
+    /// Fails as [`ErrorKind::HomeInUse`] when another watcher has it.
+    pub fn take(disk: &dyn Disk) -> Result<Self, Error> {
+        let path = Path::new(LOCK);
+        let failed = |cause| Error::io("cannot lock the home", disk.show(path), cause);
+        let give_up = Instant::now() + LOCK_PATIENCE;
+        let mut file = disk.open(path, true).map_err(failed)?;
+        while !file.try_lock().map_err(failed)? {
+            if Instant::now() >= give_up {
+                return Err(in_use(disk));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let pid = format!("{}\n", std::process::id());
+        file.truncate(0).map_err(failed)?;
+        file.write_at(pid.as_bytes(), 0).map_err(failed)?;
+        let inode = file.meta().map_err(failed)?.inode;
+        Ok(Self { file, inode })
+    }
+
+    /// Whether the path still shows the file that we locked. If not, somebody else may hold the home too.
+    pub fn check(&self, disk: &dyn Disk) -> Result<(), Error> {
+        let path = Path::new(LOCK);
+        let cause = match disk.meta(path) {
+            Ok(meta) if meta.inode == self.inode => return Ok(()),
+            Ok(_) => "it is another file now".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Err(Error::new(ErrorKind::Latched, "lost the lock of the home")
+            .at(disk.show(path))
+            .because(cause)
+            .hint("the lock file must stay while a watcher runs; start again"))
+    }
+
+    /// Empties the lock file, so that a later look finds no pid of ours; best effort.
+    pub fn clear(&mut self) {
+        if let Err(error) = self.file.truncate(0) {
+            log::debug!("the lock file keeps our pid: {error}");
+        }
+    }
+}
+
+fn in_use(disk: &dyn Disk) -> Error {
+    let holder = match holder(disk) {
+        Some(pid) => format!("the home is in use by another watcher (pid {pid}):"),
+        None => "the home is in use by another watcher:".into(),
+    };
+    Error::new(ErrorKind::HomeInUse, holder)
+        .at(disk.show(Path::new("")))
+        .hint("that watcher captures already; stop it first, or give this one a home of its own with --home DIR")
+}
+
+/// The pid that the lock file names.
+pub fn holder(disk: &dyn Disk) -> Option<u32> {
+    let mut text = String::new();
+    let reader = disk.read_from(Path::new(LOCK), 0).ok()?;
+    reader.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Whether a watcher holds the home now.
+pub fn is_held(disk: &dyn Disk) -> bool {
+    let Ok(mut file) = disk.open(Path::new(LOCK), false) else {
+        return false;
+    };
+    matches!(file.try_lock(), Ok(false))
+}

@@ -1,0 +1,306 @@
+//! The ledger: the append-only history of what was captured from where, which is also the commit log.
+
+use std::collections::BTreeSet;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rustix::io::Errno;
+
+use crate::cursors::{self, Loaded};
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Error, ErrorKind};
+use crate::home::PROVENANCE;
+use crate::limits::{COMMIT_LINES_MAX, LEDGER_LINE_BYTES_MAX, PIECE_BYTES, SEGMENT_BYTES};
+use crate::pure::entry::{COMMIT_PREFIX, Commit, Entry};
+use crate::pure::fold::{Fold, Mark};
+
+/// The end of the ledger, open for the one writer.
+pub struct Ledger {
+    disk: Arc<dyn Disk>,
+    file: Box<dyn DiskFile>,
+    end: Mark,
+    next_commit: u64,
+    segment_bytes_max: u64,
+    buffer: Vec<u8>,
+}
+
+/// Why an append did not happen.
+#[derive(Debug)]
+pub enum AppendError {
+    /// There was no room. The ledger is as it was, durably.
+    Full(io::Error),
+    /// The state of the disk is not known; nothing may be written any more.
+    Final(Error),
+}
+
+/// Whether an error means that there is no room.
+pub fn is_full(error: &io::Error) -> bool {
+    let full = [Errno::NOSPC, Errno::DQUOT, Errno::FBIG].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| full.contains(&code)) || error.kind() == io::ErrorKind::WriteZero
+}
+
+/// The path of a segment.
+pub fn segment_path(segment: u32) -> PathBuf {
+    Path::new(PROVENANCE).join(format!("provenance-{segment:06}.jsonl"))
+}
+
+/// The numbers of the segments that there are, which must be 1, 2, 3…
+pub fn segments(disk: &dyn Disk) -> Result<u32, Error> {
+    let directory = Path::new(PROVENANCE);
+    let names = match disk.list(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        names => names.map_err(|cause| Error::io("cannot list the ledger", disk.show(directory), cause))?,
+    };
+    let number = |name: &std::ffi::OsString| -> Option<u32> {
+        let number = name.to_str()?.strip_prefix("provenance-")?.strip_suffix(".jsonl")?;
+        number.parse().ok()
+    };
+    let numbers: BTreeSet<u32> = names.iter().filter_map(number).collect();
+    let count = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+    match numbers.iter().zip(1..).find(|(found, wanted)| **found != *wanted) {
+        None => Ok(count),
+        Some((_, missing)) => Err(damaged(disk, missing, "the segment is missing")),
+    }
+}
+
+/// An error for a ledger that must not be written to.
+pub fn damaged(disk: &dyn Disk, segment: u32, what: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Failed, "the ledger is damaged:")
+        .at(disk.show(&segment_path(segment)))
+        .because(what.into())
+        .hint(
+            "restore provenance/ from a backup. Or keep what is there by moving the whole home aside, drain its \
+             pending/ from there, and begin anew: every line that still stands in a log is then captured again",
+        )
+}
+
+/// One sealed commit.
+pub struct Sealed<'a> {
+    /// Its last line.
+    pub commit: Commit,
+    /// The lines that it seals, each with its newline.
+    pub lines: &'a [u8],
+    /// Offset of the byte after it.
+    pub end: u64,
+}
+
+impl Sealed<'_> {
+    /// Adds the commit to the fold, into which all before it was added.
+    pub fn apply(&self, fold: &mut Fold, segment: u32) -> Result<(), String> {
+        for line in self.lines.split_inclusive(|byte| *byte == b'\n') {
+            let entry = Entry::parse(line).map_err(|error| error.to_string())?;
+            fold.apply(&entry)?;
+        }
+        let mark = Mark {
+            segment,
+            offset: self.end,
+        };
+        fold.seal(&self.commit, mark);
+        Ok(())
+    }
+}
+
+/// Reads a segment from byte `start`, which is where a commit begins, and hands out each sealed commit.
+///
+/// Returns where the last one ends. What follows is a torn tail: no commit in it holds. Lines that do not
+/// fit and are *followed* by a commit that holds are damage. An error of `each` is damage too.
+pub fn scan(
+    disk: &dyn Disk,
+    segment: u32,
+    start: u64,
+    mut each: impl FnMut(Sealed<'_>) -> Result<(), String>,
+) -> Result<u64, Error> {
+    let path = segment_path(segment);
+    let failed = |cause| Error::io("cannot read the ledger", disk.show(&path), cause);
+    let reader = disk.read_from(&path, start).map_err(failed)?;
+    let mut reader = BufReader::with_capacity(PIECE_BYTES, reader);
+    let mut group = Group::default();
+    let (mut at, mut end, mut misfit) = (start, start, None);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let limit = LEDGER_LINE_BYTES_MAX as u64;
+        let length = reader
+            .by_ref()
+            .take(limit)
+            .read_until(b'\n', &mut line)
+            .map_err(failed)?;
+        if length == 0 {
+            return Ok(end);
+        }
+        at += length as u64;
+        if !line.starts_with(COMMIT_PREFIX) {
+            if group.push(&line) {
+                misfit.get_or_insert(end);
+            }
+            continue;
+        }
+        match Commit::parse(&line, &group.bytes) {
+            Some((commit, sealed)) if misfit.is_none() && sealed == group.bytes.len() => {
+                each(Sealed {
+                    commit,
+                    lines: &group.bytes,
+                    end: at,
+                })
+                .map_err(|what| damaged(disk, segment, format!("before byte {at}: {what}")))?;
+                end = at;
+            }
+            Some(_) => {
+                let from = misfit.unwrap_or(end);
+                let what = format!("lines from byte {from} do not fit the commit that ends at byte {at}");
+                return Err(damaged(disk, segment, what));
+            }
+            None => {
+                misfit.get_or_insert(end);
+            }
+        }
+        group.bytes.clear();
+        group.lines = 0;
+    }
+}
+
+/// Everything that was committed up to now, for those who only read: the snapshot and what follows it.
+pub fn current_fold(disk: &dyn Disk) -> Result<Fold, Error> {
+    let mut fold = match cursors::load(disk)? {
+        Loaded::Snapshot(fold) => fold,
+        Loaded::Missing | Loaded::Damaged(_) => Fold::default(),
+    };
+    let begin = fold.mark;
+    for segment in begin.segment..=segments(disk)? {
+        let start = if segment == begin.segment { begin.offset } else { 0 };
+        scan(disk, segment, start, |sealed| {
+            if sealed.commit.commit == fold.commit + 1 {
+                sealed.apply(&mut fold, segment)?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(fold)
+}
+
+/// The lines since the last `commit` line.
+#[derive(Default)]
+struct Group {
+    bytes: Vec<u8>,
+    lines: usize,
+}
+
+impl Group {
+    /// Adds a line; true when lines had to be thrown away, because no commit is that long.
+    fn push(&mut self, line: &[u8]) -> bool {
+        let too_many = self.lines >= 2 * COMMIT_LINES_MAX;
+        if too_many {
+            let mut newlines = memchr::memchr_iter(b'\n', &self.bytes);
+            let cut = newlines.nth(COMMIT_LINES_MAX).map_or(self.bytes.len(), |at| at + 1);
+            self.bytes.drain(..cut);
+            self.lines = memchr::memchr_iter(b'\n', &self.bytes).count();
+        }
+        self.bytes.extend_from_slice(line);
+        self.lines += 1;
+        too_many
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger for appending behind `fold`, whose end must be the end of the last segment.
+    pub fn open(disk: Arc<dyn Disk>, fold: &Fold, segment: u32, length: u64) -> Result<Self, Error> {
+        let path = segment_path(segment);
+        let file = disk
+            .open(&path, false)
+            .map_err(|cause| Error::io("cannot open the ledger", disk.show(&path), cause))?;
+        Ok(Self {
+            disk,
+            file,
+            end: Mark {
+                segment,
+                offset: length,
+            },
+            next_commit: fold.commit + 1,
+            segment_bytes_max: SEGMENT_BYTES,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// For tests: segments of another size.
+    pub fn segment_bytes_max(&mut self, bytes: u64) {
+        self.segment_bytes_max = bytes;
+    }
+
+    /// Appends one commit and syncs it: when this returns, it has happened.
+    pub fn append(
+        &mut self,
+        entries: &[Entry],
+        batches: Vec<String>,
+        at: Timestamp,
+    ) -> Result<(Commit, Mark), AppendError> {
+        self.next_segment()?;
+        let commit = Commit {
+            commit: self.next_commit,
+            lines: entries.len() as u64,
+            batches,
+            at,
+        };
+        self.render(entries, &commit).map_err(|cause| {
+            AppendError::Final(Error::new(ErrorKind::Latched, "cannot write a ledger line").because(cause))
+        })?;
+        if let Err(cause) = self.file.write_at(&self.buffer, self.end.offset) {
+            return Err(self.roll_back(cause));
+        }
+        self.file.sync().map_err(|cause| self.finally("cannot sync", cause))?;
+        self.end.offset += self.buffer.len() as u64;
+        self.next_commit += 1;
+        Ok((commit, self.end))
+    }
+
+    /// Bytes that the last append wrote.
+    pub fn last_append_bytes(&self) -> u64 {
+        self.buffer.len() as u64
+    }
+
+    fn render(&mut self, entries: &[Entry], commit: &Commit) -> Result<(), serde_json::Error> {
+        self.buffer.clear();
+        for (n, entry) in entries.iter().enumerate() {
+            entry.push(&mut self.buffer, commit.commit, n)?;
+        }
+        let sealed = 0..self.buffer.len();
+        commit.push(&mut self.buffer, sealed)
+    }
+
+    /// Begins a new segment when the last one is long enough, so that a segment ends with a whole commit.
+    fn next_segment(&mut self) -> Result<(), AppendError> {
+        if self.end.offset < self.segment_bytes_max {
+            return Ok(());
+        }
+        let segment = self.end.segment + 1;
+        // A segment that an earlier try has made and not used is empty, and is used.
+        let file = match self.disk.open(&segment_path(segment), true) {
+            Ok(file) => file,
+            Err(cause) if is_full(&cause) => return Err(AppendError::Full(cause)),
+            Err(cause) => return Err(self.finally("cannot make the next segment after", cause)),
+        };
+        self.disk
+            .sync_dir(Path::new(PROVENANCE))
+            .map_err(|cause| self.finally("cannot sync the directory of", cause))?;
+        self.file = file;
+        self.end = Mark { segment, offset: 0 };
+        Ok(())
+    }
+
+    /// Takes back what a failed write left behind.
+    fn roll_back(&mut self, cause: io::Error) -> AppendError {
+        let undone = self.file.truncate(self.end.offset).and_then(|()| self.file.sync());
+        match undone {
+            Ok(()) if is_full(&cause) => AppendError::Full(cause),
+            Ok(()) => self.finally("cannot write", cause),
+            Err(worse) => self.finally("cannot take back an unfinished commit in", worse),
+        }
+    }
+
+    fn finally(&self, what: &str, cause: io::Error) -> AppendError {
+        let path = self.disk.show(&segment_path(self.end.segment));
+        let error = Error::io(format!("{what} the ledger"), path, cause);
+        AppendError::Final(error.kind_set(ErrorKind::Latched))
+    }
+}

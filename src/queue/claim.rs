@@ -1,0 +1,231 @@
+//! Claims: a batch belongs to whoever holds the `flock` of its lock file.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::Error;
+use crate::home::{PENDING, pending};
+use crate::pure::name::{Name, lock_of};
+
+/// A claimed batch. Dropping the claim gives it up; the lock file stays beside a batch that stays.
+pub struct Claim<'a> {
+    disk: &'a dyn Disk,
+    file: Box<dyn DiskFile>,
+    batch: PathBuf,
+    lock: PathBuf,
+}
+
+/// How far a drain came in a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// ULID of the first record that was not handed out.
+    pub next: String,
+    /// Failed tries of the batch.
+    pub attempts: u64,
+    sum: String,
+}
+
+impl Progress {
+    /// Progress that stands at `next`.
+    pub fn at(next: &str, attempts: u64) -> Self {
+        Self {
+            next: next.to_owned(),
+            attempts,
+            sum: sum(next, attempts),
+        }
+    }
+}
+
+fn sum(next: &str, attempts: u64) -> String {
+    let hash = blake3::hash(format!("{next} {attempts}").as_bytes());
+    hash.to_hex()[..16].to_owned()
+}
+
+impl<'a> Claim<'a> {
+    /// Claims a batch. None: somebody else holds it, or it is gone.
+    pub fn take(disk: &'a dyn Disk, name: &OsStr) -> io::Result<Option<Self>> {
+        let lock = pending(lock_of(name));
+        let Some(file) = lock_file(disk, &lock, true)? else {
+            return Ok(None);
+        };
+        let claim = Self {
+            disk,
+            file,
+            batch: pending(name),
+            lock,
+        };
+        // Whoever drained it between our listing and our lock has unlinked it under the lock.
+        match disk.meta(&claim.batch) {
+            Ok(_) => Ok(Some(claim)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                claim.unlink_lock()?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where an earlier drain stopped, if it left that behind and it can be read.
+    pub fn progress(&self) -> Option<Progress> {
+        progress(self.disk, &self.lock)
+    }
+
+    /// Leaves behind where we stopped. Failing at it is no error: the batch is then handed out from its start.
+    pub fn stop_at(mut self, progress: &Progress) {
+        let written = serde_json::to_vec(progress)
+            .map_err(io::Error::from)
+            .and_then(|text| self.file.truncate(0).and_then(|()| self.file.write_at(&text, 0)));
+        if let Err(error) = written {
+            log::info!("how far the drain came is not kept: {error}");
+        }
+    }
+
+    /// Acknowledges the batch: it is removed, and then its lock file.
+    pub fn acknowledge(self) -> io::Result<()> {
+        match self.disk.unlink(&self.batch) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.unlink_lock()
+    }
+
+    /// After the batch was moved elsewhere: removes its lock file.
+    pub fn unlink_lock(self) -> io::Result<()> {
+        match self.disk.unlink(&self.lock) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Opens and locks a lock file. None: somebody else holds it, or it is not the file of that name any more.
+fn lock_file(disk: &dyn Disk, lock: &Path, create: bool) -> io::Result<Option<Box<dyn DiskFile>>> {
+    let mut file = match disk.open(lock, create) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !file.try_lock()? {
+        return Ok(None);
+    }
+    let ours = file.meta()?.inode;
+    match disk.meta(lock) {
+        Ok(meta) if meta.inode == ours => Ok(Some(file)),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the progress that a lock file holds, without claiming anything.
+pub fn progress(disk: &dyn Disk, lock: &Path) -> Option<Progress> {
+    let mut text = Vec::new();
+    disk.read_from(lock, 0).ok()?.take(1024).read_to_end(&mut text).ok()?;
+    let progress: Progress = serde_json::from_slice(&text).ok()?;
+    (progress.sum == sum(&progress.next, progress.attempts)).then_some(progress)
+}
+
+/// Removes the lock files whose batch is gone, each under its own claim.
+pub fn remove_orphans(disk: &dyn Disk) -> Result<(), Error> {
+    let names = disk
+        .list(Path::new(PENDING))
+        .map_err(|cause| Error::io("cannot list the queue", disk.show(Path::new(PENDING)), cause))?;
+    let readable = names
+        .iter()
+        .filter(|name| Name::parse(name).readable_records().is_some());
+    let wanted: std::collections::BTreeSet<OsString> = readable.map(|name| lock_of(name)).collect();
+    for name in names
+        .iter()
+        .filter(|name| Name::parse(name) == Name::Lock && !wanted.contains(*name))
+    {
+        let path = pending(name);
+        let removed = lock_file(disk, &path, false).and_then(|lock| match lock {
+            Some(_held) => disk.unlink(&path),
+            None => Ok(()),
+        });
+        if let Err(error) = removed {
+            log::info!("{} stays: {error}", disk.show(&path).display());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::SimDisk;
+
+    const NAME: &str = "pending-01ARZ3NDEKTSV4RRFFQ69G5FAV-2.jsonl";
+
+    fn with_batch() -> SimDisk {
+        let disk = SimDisk::new();
+        disk.create_dir(Path::new(PENDING)).unwrap();
+        disk.create(&pending(NAME)).unwrap();
+        disk
+    }
+
+    fn names(disk: &SimDisk) -> Vec<OsString> {
+        disk.list(Path::new(PENDING)).unwrap()
+    }
+
+    #[test]
+    fn a_batch_is_claimed_by_one_at_a_time() {
+        let disk = with_batch();
+        let claim = Claim::take(&disk, NAME.as_ref()).unwrap().unwrap();
+        assert!(Claim::take(&disk, NAME.as_ref()).unwrap().is_none());
+        drop(claim);
+        Claim::take(&disk, NAME.as_ref())
+            .unwrap()
+            .unwrap()
+            .acknowledge()
+            .unwrap();
+        assert!(names(&disk).is_empty());
+        assert!(Claim::take(&disk, NAME.as_ref()).unwrap().is_none(), "it is gone");
+        assert!(names(&disk).is_empty(), "and no lock file stays");
+    }
+
+    #[test]
+    fn progress_that_is_not_ours_is_not_believed() {
+        let disk = with_batch();
+        let claim = Claim::take(&disk, NAME.as_ref()).unwrap().unwrap();
+        assert_eq!(claim.progress(), None);
+        claim.stop_at(&Progress::at("01ARZ3NDEKTSV4RRFFQ69G5FAW", 1));
+        let claim = Claim::take(&disk, NAME.as_ref()).unwrap().unwrap();
+        assert_eq!(claim.progress().unwrap().next, "01ARZ3NDEKTSV4RRFFQ69G5FAW");
+        let lock = pending(lock_of(NAME.as_ref()));
+        for text in [
+            "",
+            "{",
+            "{}",
+            r#"{"next":"01ARZ3NDEKTSV4RRFFQ69G5FAW","attempts":1,"sum":"0000000000000000"}"#,
+        ] {
+            let mut file = disk.open(&lock, false).unwrap();
+            file.truncate(0).unwrap();
+            file.write_at(text.as_bytes(), 0).unwrap();
+            assert_eq!(claim.progress(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn orphan_locks_are_removed_and_locks_in_use_stay() {
+        let disk = with_batch();
+        let (ours, orphan, held) = (
+            pending(lock_of(NAME.as_ref())),
+            pending("pending-x.lock"),
+            pending("pending-y.lock"),
+        );
+        for path in [&ours, &orphan, &held] {
+            disk.create(path).unwrap();
+        }
+        let mut holder = disk.open(&held, false).unwrap();
+        assert!(holder.try_lock().unwrap());
+        remove_orphans(&disk).unwrap();
+        assert!(disk.meta(&ours).is_ok());
+        assert!(disk.meta(&orphan).is_err());
+        assert!(disk.meta(&held).is_ok());
+    }
+}

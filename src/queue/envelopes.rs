@@ -1,0 +1,441 @@
+//! The envelopes of one pending file, checked as a whole and then read one by one.
+//!
+//! An envelope longer than 8 MiB is never held: it is a line of a batch that has the layout we write, and
+//! is streamed.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use base64::read::DecoderReader;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::disk::Disk;
+use crate::home::pending;
+use crate::limits::{ENVELOPE_IN_MEMORY_BYTES, PIECE_BYTES};
+use crate::pure::name::Name;
+use crate::pure::record::{END, Envelope, SCHEMA_VERSION, SURFACE, SURFACE_BASE64};
+
+/// In which form a record is handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// The envelope as it is stored.
+    Envelope,
+    /// The `record` object.
+    Record,
+    /// The exact bytes of the line.
+    Raw,
+}
+
+/// Why a file was not handed out.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Its content is damaged.
+    Damaged(String),
+    /// It has a schema version that we do not know; it is not ours to judge.
+    Version(u64),
+    /// It is well, but a record has no line that could be handed out raw.
+    NotRaw(String),
+    /// It could not be read.
+    Unreadable(io::Error),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Damaged(what) => write!(f, "its content is damaged: {what}"),
+            Self::Version(version) => {
+                write!(
+                    f,
+                    "its schema_version is {version}, and this program knows {SCHEMA_VERSION}"
+                )
+            }
+            Self::NotRaw(what) => write!(f, "it has a record that is not a line: {what}"),
+            Self::Unreadable(error) => write!(f, "it cannot be read: {error}"),
+        }
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+/// One envelope of a file.
+struct Found {
+    /// Its ULID as it is written.
+    ulid: String,
+    start: u64,
+    length: u64,
+}
+
+/// A pending file whose envelopes were all found well.
+pub(super) struct Checked<'a> {
+    disk: &'a dyn Disk,
+    path: PathBuf,
+    found: Vec<Found>,
+}
+
+impl<'a> Checked<'a> {
+    /// Reads the file once and checks every envelope, their order and their number.
+    pub(super) fn read(disk: &'a dyn Disk, name: &Path, format: Format) -> Result<Self, Refusal> {
+        let path = pending(name);
+        let kind = Name::parse(name.as_os_str());
+        let mut reader = Lines::open(disk, &path, 0)?;
+        let mut found: Vec<Found> = Vec::new();
+        let single = kind == Name::Single;
+        while let Some((start, length)) = reader.next(single)? {
+            let ulid = check(disk, &path, &reader.line, start, length, format)?;
+            if found.last().is_some_and(|before| before.ulid >= ulid) {
+                return Err(Refusal::Damaged(format!("the ULIDs do not rise at {ulid}")));
+            }
+            found.push(Found { ulid, start, length });
+        }
+        let well = match kind {
+            Name::Batch(batch) => found.len() as u64 == batch.records && found[0].ulid == batch.first.to_string(),
+            _ => found.len() == 1,
+        };
+        if !well {
+            return Err(Refusal::Damaged(format!(
+                "it holds {} records, other than its name says",
+                found.len()
+            )));
+        }
+        Ok(Self { disk, path, found })
+    }
+
+    /// The ULID of the `index`-th record.
+    pub(super) fn ulid(&self, index: usize) -> Option<&str> {
+        self.found.get(index).map(|found| found.ulid.as_str())
+    }
+
+    /// The place of a record; the first one for a ULID that is not here.
+    pub(super) fn position(&self, ulid: &str) -> usize {
+        self.found.iter().position(|found| found.ulid == ulid).unwrap_or(0)
+    }
+
+    /// How many records there are.
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Writes the records of `range`, each with a newline.
+    pub(super) fn write(
+        &self,
+        range: std::ops::Range<usize>,
+        format: Format,
+        out: &mut dyn Write,
+    ) -> Result<(), WriteError> {
+        let Some(first) = self.found.get(range.start) else {
+            return Ok(());
+        };
+        let mut reader = Lines::open(self.disk, &self.path, first.start)?;
+        for found in &self.found[range] {
+            if found.length > ENVELOPE_IN_MEMORY_BYTES as u64 {
+                self.write_long(found, format, out)?;
+                reader = Lines::open(self.disk, &self.path, found.start + found.length + 1)?;
+            } else {
+                reader.take(found.length)?;
+                write_one(&mut reader.line, format, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Streams an envelope that has our layout.
+    fn write_long(&self, found: &Found, format: Format, out: &mut dyn Write) -> Result<(), WriteError> {
+        let open = |start: u64, end: u64| -> io::Result<_> {
+            Ok(BufReader::with_capacity(
+                PIECE_BYTES,
+                self.disk.read_from(&self.path, start)?.take(end - start),
+            ))
+        };
+        let end = found.start + found.length;
+        let record = found.start + record_start(&mut open(found.start, end)?)?;
+        match format {
+            Format::Envelope => copy(&mut open(found.start, end)?, out)?,
+            Format::Record => copy(&mut open(record, end - (END.len() as u64 - 1))?, out)?,
+            Format::Raw => {
+                let surface = record + SURFACE.len() as u64 - r#"","record":"#.len() as u64;
+                let mut reader = open(surface, end)?;
+                let length = skip_string(&mut reader)?;
+                let mut next = vec![0; SURFACE_BASE64.len() - 1];
+                reader.read_exact(&mut next).map_err(WriteError::Source)?;
+                if next == SURFACE_BASE64.as_bytes()[1..] {
+                    let start = surface + length + SURFACE_BASE64.len() as u64;
+                    let mut reader = open(start, end)?;
+                    let length = skip_string(&mut reader)?;
+                    let text = open(start, start + length)?;
+                    let mut bytes = DecoderReader::new(text, &base64::engine::general_purpose::STANDARD);
+                    copy(&mut BufReader::with_capacity(PIECE_BYTES, &mut bytes), out)?;
+                } else {
+                    unescape(&mut open(surface, surface + length)?, out)?;
+                }
+            }
+        }
+        out.write_all(b"\n").map_err(WriteError::Output)
+    }
+}
+
+/// Why records could not be handed out.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// The reader took no more.
+    Output(io::Error),
+    /// The file could not be read any more.
+    Source(io::Error),
+}
+
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> Self {
+        Self::Source(error)
+    }
+}
+
+/// Reads a file line by line, a long line not at all.
+struct Lines {
+    reader: BufReader<Box<dyn Read + Send>>,
+    at: u64,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    fn open(disk: &dyn Disk, path: &Path, start: u64) -> io::Result<Self> {
+        Ok(Self {
+            reader: BufReader::with_capacity(PIECE_BYTES, disk.read_from(path, start)?),
+            at: start,
+            line: Vec::new(),
+        })
+    }
+
+    /// The place of the next line, without its newline. Its bytes are in `line`, unless it is a long one,
+    /// which is skipped. `whole` takes the whole file for one line.
+    fn next(&mut self, whole: bool) -> Result<Option<(u64, u64)>, Refusal> {
+        self.line.clear();
+        let limit = ENVELOPE_IN_MEMORY_BYTES as u64 + 1;
+        let start = self.at;
+        if whole {
+            let read = self.reader.by_ref().take(limit).read_to_end(&mut self.line)?;
+            self.at += read as u64;
+            while self.line.last() == Some(&b'\n') {
+                self.line.pop();
+            }
+            if read as u64 == limit {
+                self.line.clear();
+                self.at += io::copy(&mut self.reader, &mut io::sink())?;
+                return Ok(Some((start, self.at - start)));
+            }
+            return Ok((read > 0).then_some((start, self.line.len() as u64)));
+        }
+        let read = self.reader.by_ref().take(limit).read_until(b'\n', &mut self.line)?;
+        self.at += read as u64;
+        if self.line.pop_if(|last| *last == b'\n').is_some() {
+            return Ok(Some((start, self.line.len() as u64)));
+        }
+        if read == 0 {
+            return Ok(None);
+        }
+        if (read as u64) < limit {
+            return Err(Refusal::Damaged("its last line has no newline".into()));
+        }
+        self.line.clear();
+        loop {
+            let buffer = self.reader.fill_buf()?;
+            if buffer.is_empty() {
+                return Err(Refusal::Damaged("its last line has no newline".into()));
+            }
+            let newline = memchr::memchr(b'\n', buffer);
+            let used = newline.map_or(buffer.len(), |at| at + 1);
+            self.reader.consume(used);
+            self.at += used as u64;
+            if newline.is_some() {
+                return Ok(Some((start, self.at - start - 1)));
+            }
+        }
+    }
+
+    /// Reads `length` bytes into `line`, and steps over the newline behind them.
+    fn take(&mut self, length: u64) -> io::Result<()> {
+        self.line.clear();
+        self.reader.by_ref().take(length).read_to_end(&mut self.line)?;
+        if self.line.len() as u64 != length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if self.reader.fill_buf()?.first() == Some(&b'\n') {
+            self.reader.consume(1);
+        }
+        Ok(())
+    }
+}
+
+/// Checks one envelope and returns its ULID. `line` is empty for a long one.
+fn check(
+    disk: &dyn Disk,
+    path: &Path,
+    line: &[u8],
+    start: u64,
+    length: u64,
+    format: Format,
+) -> Result<String, Refusal> {
+    #[derive(Deserialize)]
+    struct Long {
+        ulid: String,
+        schema_version: u64,
+        #[serde(rename = "record")]
+        _record: IgnoredAny,
+    }
+    let damaged = |error: &dyn std::fmt::Display| Refusal::Damaged(error.to_string());
+    let (ulid, version) = if length > ENVELOPE_IN_MEMORY_BYTES as u64 {
+        let reader = disk.read_from(path, start)?.take(length);
+        let mut reader = BufReader::with_capacity(PIECE_BYTES, reader);
+        record_start(&mut reader).map_err(|_| {
+            let what = "an envelope of more than 8 MiB has not the layout that can be streamed";
+            Refusal::Unreadable(io::Error::new(io::ErrorKind::Unsupported, what))
+        })?;
+        let reader = BufReader::with_capacity(PIECE_BYTES, disk.read_from(path, start)?.take(length));
+        let long: Long = serde_json::from_reader(reader).map_err(|error| {
+            if error.is_io() {
+                Refusal::Unreadable(error.into())
+            } else {
+                damaged(&error)
+            }
+        })?;
+        (long.ulid, long.schema_version)
+    } else {
+        version_of(line)?;
+        let envelope = Envelope::parse(line).map_err(|error| damaged(&error))?;
+        if format == Format::Raw {
+            envelope.line().map_err(|error| Refusal::NotRaw(error.to_string()))?;
+        }
+        (envelope.ulid.into_owned(), envelope.schema_version)
+    };
+    if version == SCHEMA_VERSION {
+        Ok(ulid)
+    } else {
+        Err(Refusal::Version(version))
+    }
+}
+
+/// An unknown version is told before anything else of the envelope is judged.
+fn version_of(line: &[u8]) -> Result<(), Refusal> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema_version: Option<u64>,
+    }
+    match serde_json::from_slice(line) {
+        Ok(Version {
+            schema_version: Some(version),
+        }) if version != SCHEMA_VERSION => Err(Refusal::Version(version)),
+        _ => Ok(()),
+    }
+}
+
+fn write_one(line: &mut [u8], format: Format, out: &mut dyn Write) -> Result<(), WriteError> {
+    let source = |error: Box<dyn std::error::Error + Send + Sync>| WriteError::Source(io::Error::other(error));
+    if format == Format::Raw {
+        let envelope = Envelope::parse(line).map_err(|error| source(error.into()))?;
+        let bytes = envelope.line().map_err(source)?;
+        out.write_all(&bytes).map_err(WriteError::Output)?;
+        return out.write_all(b"\n").map_err(WriteError::Output);
+    }
+    // In JSON a line break can only stand between tokens, so a space says the same.
+    for byte in line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
+        *byte = b' ';
+    }
+    let text = match format {
+        Format::Record => {
+            let envelope = Envelope::parse(line).map_err(|error| source(error.into()))?;
+            envelope.record.get().as_bytes()
+        }
+        Format::Envelope | Format::Raw => line,
+    };
+    out.write_all(text).map_err(WriteError::Output)?;
+    out.write_all(b"\n").map_err(WriteError::Output)
+}
+
+/// Offset of the `record` object in an envelope of our layout.
+fn record_start(reader: &mut impl Read) -> io::Result<u64> {
+    let mut head = Vec::new();
+    reader.take(256).read_to_end(&mut head)?;
+    let at = memchr::memmem::find(&head, SURFACE.as_bytes());
+    let at = at.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it has not our layout"))?;
+    Ok((at + r#"","record":"#.len()) as u64)
+}
+
+fn copy(reader: &mut dyn BufRead, out: &mut dyn Write) -> Result<(), WriteError> {
+    loop {
+        let bytes = reader.fill_buf().map_err(WriteError::Source)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        out.write_all(bytes).map_err(WriteError::Output)?;
+        let used = bytes.len();
+        reader.consume(used);
+    }
+}
+
+/// Steps over the inside of a JSON string and its closing quote; returns the length of the inside.
+fn skip_string(reader: &mut impl BufRead) -> io::Result<u64> {
+    let (mut length, mut escaped) = (0, false);
+    loop {
+        let bytes = reader.fill_buf()?;
+        if bytes.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut end = None;
+        for (at, byte) in bytes.iter().enumerate() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => {
+                    end = Some(at);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        let used = end.map_or(bytes.len(), |at| at + 1);
+        reader.consume(used);
+        length += used as u64;
+        if end.is_some() {
+            return Ok(length - 1);
+        }
+    }
+}
+
+/// Writes what the inside of a JSON string says. The string is one that we wrote, so a `\u` escape is one
+/// control character.
+fn unescape(reader: &mut impl BufRead, out: &mut dyn Write) -> Result<(), WriteError> {
+    loop {
+        let bytes = reader.fill_buf().map_err(WriteError::Source)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let plain = memchr::memchr(b'\\', bytes).unwrap_or(bytes.len());
+        out.write_all(&bytes[..plain]).map_err(WriteError::Output)?;
+        reader.consume(plain);
+        let mut escape = [0; 2];
+        if reader.fill_buf().map_err(WriteError::Source)?.first() != Some(&b'\\') {
+            continue;
+        }
+        reader.read_exact(&mut escape).map_err(WriteError::Source)?;
+        let byte = match escape[1] {
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'b' => 8,
+            b'f' => 12,
+            b'u' => {
+                let mut digits = [0; 4];
+                reader.read_exact(&mut digits).map_err(WriteError::Source)?;
+                let number = str::from_utf8(&digits)
+                    .ok()
+                    .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+                number.ok_or_else(|| WriteError::Source(io::Error::other("an escape that we did not write")))?
+            }
+            itself => itself,
+        };
+        out.write_all(&[byte]).map_err(WriteError::Output)?;
+    }
+}

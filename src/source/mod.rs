@@ -1,0 +1,200 @@
+//! Where lines come from: the `Source` trait, and what passes between a source and its sink.
+
+pub mod polling;
+pub mod roots;
+pub mod scope;
+mod tail;
+pub mod tailer;
+pub mod tree;
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
+use jiff::Timestamp;
+
+use crate::error::Error;
+use crate::pure::identity::Evidence;
+use crate::pure::record::LogFile;
+use crate::pure::step::Reason;
+
+/// A source of transitions and lines.
+///
+/// A source owns the cursors of what it reads and moves one only past what its sink took. It never writes.
+/// It lives on one thread; dropping it closes its handles and loses nothing, since whatever was taken and
+/// committed is in the ledger, and whatever was not is read again by the next one.
+pub trait Source: Send {
+    /// Looks at what may have changed and hands it to `sink`, until nothing is left, `budget` is used up, or
+    /// the sink refuses. Never sleeps. A path that cannot be looked at is counted in the report and is no
+    /// error; an error of the sink is returned as it is, and then no cursor has moved past what it took.
+    ///
+    /// Within one file, a transition comes before its lines and lines come in order. Files that are new to
+    /// a pass come in the order of their paths; deletions come last.
+    fn poll(&mut self, budget: Budget, sink: &mut dyn EventSink) -> Result<PollReport, Error>;
+
+    /// Sleeps until something may have changed, `wake` speaks, or `deadline` comes, whichever is first.
+    fn wait(&mut self, deadline: Instant, wake: &Receiver<Wake>) -> Wake;
+
+    /// What is known at this moment, for people.
+    fn overview(&self) -> Overview;
+}
+
+/// What a source hands its findings to.
+///
+/// A sink pushes back by refusing: the source then leaves its state as it was and offers the same again at
+/// a later poll. An error ends the poll.
+pub trait EventSink {
+    /// A transition of `file`, which carries the epoch after it.
+    fn transition(&mut self, file: &Arc<LogFile>, transition: &Transition) -> Result<Verdict, Error>;
+
+    /// Whole lines, checked. Returns how many bytes of them were taken, from the first; the rest is refused.
+    fn lines(&mut self, block: &Block<'_>) -> Result<usize, Error>;
+
+    /// One line that does not fit a block.
+    fn long_line(&mut self, line: &mut dyn LongLine) -> Result<LongVerdict, Error>;
+}
+
+/// Whether a sink took what it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It did; the source may forget it.
+    Taken,
+    /// It did not; it must be offered again.
+    Refused,
+}
+
+/// Whether a sink took a long line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LongVerdict {
+    /// It did; here is the evidence behind the line.
+    Taken(Evidence),
+    /// It did not; the line must be offered again.
+    Refused,
+    /// The file changed under the reading; look again.
+    Changed,
+}
+
+/// What happened to a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transition {
+    /// It was not known.
+    New {
+        /// Its modification time.
+        mtime: Timestamp,
+    },
+    /// Content below the offset is gone or differs; everything is read again in a new epoch.
+    Truncate {
+        /// Why.
+        reason: Reason,
+        /// The offset before.
+        was: u64,
+    },
+    /// It stands where another file stood.
+    Rotate {
+        /// That file.
+        old: Arc<LogFile>,
+        /// Modification time of the new one.
+        mtime: Timestamp,
+    },
+    /// It is gone.
+    Delete {
+        /// How many bytes of it were taken.
+        offset: u64,
+    },
+}
+
+/// Whole lines of one file.
+#[derive(Debug, Clone, Copy)]
+pub struct Block<'a> {
+    /// Of which file.
+    pub file: &'a Arc<LogFile>,
+    /// Bytes of the file: first those of the guard, then the lines.
+    pub bytes: &'a [u8],
+    /// How many bytes the guard takes.
+    pub lead: usize,
+    /// Offset of the first line.
+    pub offset: u64,
+    /// Physical number of the first line, from 1.
+    pub number: u64,
+    /// The evidence at `offset`; None at 0.
+    pub evidence: Option<&'a Evidence>,
+}
+
+impl Block<'_> {
+    /// The evidence at the end of the first `taken` bytes of the lines.
+    pub fn evidence_after(&self, taken: usize) -> Option<Evidence> {
+        let start = self.offset - self.lead as u64;
+        Evidence::at_end_of(&self.bytes[..self.lead + taken], start, self.evidence)
+    }
+}
+
+/// A line that is read in pieces, as often as its sink wants.
+pub trait LongLine {
+    /// Of which file.
+    fn file(&self) -> &Arc<LogFile>;
+
+    /// Offset of its first byte.
+    fn offset(&self) -> u64;
+
+    /// Its length without the newline.
+    fn length(&self) -> u64;
+
+    /// Its physical number, from 1.
+    fn number(&self) -> u64;
+
+    /// Reads it from its first byte; the newline is not given out. Every reading must be to the end, and
+    /// whether the bytes were those of one and the same line is known only from [`LongLine::check`].
+    fn read(&self) -> Box<dyn Read + '_>;
+
+    /// To be asked after the last reading, before the line is committed: the evidence behind the line, or
+    /// None when the file changed meanwhile.
+    fn check(&self) -> Option<Evidence>;
+}
+
+/// How much one poll may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Bytes read; passed by one turn at most.
+    pub bytes: u64,
+}
+
+/// What a poll came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PollReport {
+    /// There is more to do at once.
+    pub more: bool,
+    /// The sink refused something.
+    pub refused: bool,
+    /// At least one whole pass over all roots is done, lines and deletions included.
+    pub pass_done: bool,
+}
+
+/// Why a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// Something may have changed.
+    Look,
+    /// The deadline came.
+    Deadline,
+    /// Commit and end.
+    Stop,
+}
+
+/// What a source knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overview {
+    /// The roots, as they are watched.
+    pub roots: Vec<PathBuf>,
+    /// Files followed.
+    pub files: u64,
+    /// Bytes of them, at the last look.
+    pub bytes: u64,
+    /// Bytes of them that the sink did not take yet.
+    pub backlog_bytes: u64,
+    /// Paths that could not be looked at.
+    pub unknown: u64,
+    /// Symlinks left alone.
+    pub symlinks: u64,
+}

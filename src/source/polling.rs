@@ -1,0 +1,92 @@
+//! The polling source: a walk of the tree at each interval, and more frequent looks at hot files.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::tailer::{SourceOptions, Tailer, hot_interval};
+use super::tree::Tree;
+use super::{Budget, EventSink, Overview, PollReport, Source, Wake};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::pure::fold::Fold;
+
+/// Looks everywhere, every `interval`; at files that changed in the last minute, every 100 ms.
+///
+/// Dropping it closes its handles. It starts no thread.
+pub struct PollingSource {
+    tailer: Tailer,
+    clock: Arc<dyn Clock>,
+    interval: Duration,
+    next_sweep: Instant,
+    next_hot: Instant,
+    refused: bool,
+}
+
+impl PollingSource {
+    /// Goes on from what was committed.
+    ///
+    /// Fails as [`crate::error::ErrorKind::Usage`] when a pattern is none.
+    pub fn new(options: SourceOptions, tree: Box<dyn Tree>, clock: Arc<dyn Clock>, fold: &Fold) -> Result<Self, Error> {
+        let interval = options.interval;
+        let now = clock.now();
+        Ok(Self {
+            tailer: Tailer::new(options, tree, Arc::clone(&clock), fold)?,
+            clock,
+            interval,
+            next_sweep: now,
+            next_hot: now,
+            refused: false,
+        })
+    }
+
+    /// Makes the next poll walk the tree, whenever the next walk was due.
+    pub fn sweep_now(&mut self) {
+        self.next_sweep = self.clock.now();
+    }
+
+    fn look(&mut self) {
+        let before = self.clock.now();
+        if before >= self.next_sweep {
+            self.tailer.sweep();
+            let now = self.clock.now();
+            self.next_sweep = now + self.interval;
+            self.next_hot = now + hot_interval(Duration::ZERO);
+        } else if before >= self.next_hot && self.tailer.has_hot() {
+            self.tailer.look_at_hot();
+            let now = self.clock.now();
+            self.next_hot = now + hot_interval(now - before);
+        }
+    }
+}
+
+impl Source for PollingSource {
+    fn poll(&mut self, budget: Budget, sink: &mut dyn EventSink) -> Result<PollReport, Error> {
+        // What was refused is offered again before anything new is looked for.
+        if !self.refused {
+            self.look();
+        }
+        let report = self.tailer.work(budget, sink)?;
+        self.refused = report.refused;
+        Ok(report)
+    }
+
+    fn wait(&mut self, deadline: Instant, wake: &Receiver<Wake>) -> Wake {
+        let mut until = deadline.min(self.next_sweep);
+        if self.tailer.has_hot() {
+            until = until.min(self.next_hot);
+        }
+        match wake.recv_deadline(until) {
+            Ok(wake) => wake,
+            Err(RecvTimeoutError::Timeout) if until == deadline => Wake::Deadline,
+            Err(RecvTimeoutError::Timeout) => Wake::Look,
+            // Nobody is left who could stop us.
+            Err(RecvTimeoutError::Disconnected) => Wake::Stop,
+        }
+    }
+
+    fn overview(&self) -> Overview {
+        self.tailer.overview()
+    }
+}

@@ -1,0 +1,197 @@
+//! The roots: what was asked for, what it resolves to, and whether that may be watched.
+
+use std::ffi::OsString;
+use std::fs::FileType;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind};
+use crate::source::scope::{Scope, resolve};
+
+/// A root as its user named it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootSpec {
+    /// A directory, or one regular file.
+    pub path: PathBuf,
+    /// The agent that writes there, if known.
+    pub agent: Option<Arc<str>>,
+}
+
+/// Where a root is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The directory that is opened: the root, or the one that holds it when it is a file.
+    pub directory: PathBuf,
+    /// The one file that is watched, when the root is a file.
+    pub only: Option<OsString>,
+}
+
+impl Place {
+    fn of(resolved: PathBuf, kind: FileType) -> Option<Self> {
+        if kind.is_dir() {
+            return Some(Self {
+                directory: resolved,
+                only: None,
+            });
+        }
+        let only = resolved.file_name()?.to_owned();
+        let directory = resolved.parent()?.to_owned();
+        kind.is_file().then_some(Self {
+            directory,
+            only: Some(only),
+        })
+    }
+
+    /// The root itself.
+    pub fn path(&self) -> PathBuf {
+        match &self.only {
+            Some(name) => self.directory.join(name),
+            None => self.directory.clone(),
+        }
+    }
+
+    /// Whether the root holds this path.
+    pub fn holds(&self, path: &Path) -> bool {
+        match &self.only {
+            Some(name) => path.parent() == Some(&self.directory) && path.file_name() == Some(name),
+            None => path.starts_with(&self.directory),
+        }
+    }
+}
+
+/// A root that may be watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// As it was named.
+    pub spec: RootSpec,
+    /// Resolved, as far as it exists.
+    pub resolved: PathBuf,
+    /// None while it is not there.
+    pub place: Option<Place>,
+}
+
+/// Resolves and checks the roots, before anything in them is opened.
+///
+/// Fails as [`ErrorKind::Scope`] for a root outside the scope, and as [`ErrorKind::Usage`] for one that is
+/// neither directory nor regular file, that overlaps another one, or that lies in `home`.
+pub fn check(specs: Vec<RootSpec>, scope: &Scope, home: Option<&Path>) -> Result<Vec<Root>, Error> {
+    let home = home.map(|home| resolved(home, "the home")).transpose()?;
+    let mut roots: Vec<Root> = Vec::new();
+    for spec in specs {
+        let root = check_one(spec, scope)?;
+        if let Some(home) = home.as_ref().filter(|home| root.resolved.starts_with(home)) {
+            return Err(usage("a root must not lie in the home:", &root.spec.path)
+                .because(format!("{} is in {}", root.resolved.display(), home.display()))
+                .hint("watch the logs where they are written, or choose another home with --home DIR"));
+        }
+        let overlaps =
+            |other: &&Root| other.resolved.starts_with(&root.resolved) || root.resolved.starts_with(&other.resolved);
+        if let Some(other) = roots.iter().find(overlaps) {
+            let both = format!("{} and {} overlap", other.spec.path.display(), root.spec.path.display());
+            return Err(usage("roots must not overlap:", &root.spec.path)
+                .because(both)
+                .hint("name the outer one only"));
+        }
+        roots.push(root);
+    }
+    Ok(roots)
+}
+
+fn usage(what: &str, path: &Path) -> Error {
+    Error::new(ErrorKind::Usage, what).at(path)
+}
+
+fn resolved(path: &Path, what: &str) -> Result<PathBuf, Error> {
+    resolve(path).map_err(|cause| Error::io(format!("cannot resolve {what}"), path, cause).kind_set(ErrorKind::Usage))
+}
+
+fn check_one(spec: RootSpec, scope: &Scope) -> Result<Root, Error> {
+    let resolved = resolved(&spec.path, "the root")?;
+    scope.check(&spec.path, &resolved)?;
+    let place = match std::fs::symlink_metadata(&resolved) {
+        Ok(found) => match Place::of(resolved.clone(), found.file_type()) {
+            Some(place) => Some(place),
+            None if found.is_symlink() => None,
+            None => {
+                return Err(usage("a root must be a directory or a regular file:", &spec.path).because("it is neither"));
+            }
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(cause) => return Err(Error::io("cannot look at the root", &spec.path, cause)),
+    };
+    Ok(Root { spec, resolved, place })
+}
+
+impl Root {
+    /// Looks for a root that was not there. It is resolved anew, and so checked anew.
+    pub fn appear(&mut self, scope: &Scope) -> Result<(), Error> {
+        if self.place.is_none() {
+            let found = check_one(self.spec.clone(), scope)?;
+            (self.resolved, self.place) = (found.resolved, found.place);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn check_in(base: &Path, paths: &[&str]) -> Result<Vec<Root>, Error> {
+        let scope = Scope::new(None, &[base.to_owned()]).unwrap();
+        let specs = paths.iter().map(|path| RootSpec {
+            path: base.join(path),
+            agent: None,
+        });
+        check(specs.collect(), &scope, Some(&base.join("home")))
+    }
+
+    #[test]
+    fn roots_that_make_no_sense_are_usage_errors_that_name_the_paths() {
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path();
+        std::fs::create_dir_all(base.join("a/b")).unwrap();
+        std::fs::create_dir_all(base.join("home/pending")).unwrap();
+        std::fs::write(base.join("a/f.jsonl"), "").unwrap();
+        symlink(base.join("a"), base.join("link")).unwrap();
+        let _socket = UnixListener::bind(base.join("socket")).unwrap();
+        for bad in [
+            &["a", "a/b"][..],
+            &["a/b", "a"],
+            &["a", "link"],
+            &["a", "a/f.jsonl"],
+            &["a", "a/not/yet"],
+            &["socket"],
+            &["home"],
+            &["home/pending"],
+        ] {
+            let error = check_in(base, bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Usage, "{bad:?}");
+            assert!(error.to_string().contains(bad.last().unwrap()), "{error}");
+        }
+        assert_eq!(check_in(base, &["a/b", "a/f.jsonl"]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_root_that_appears_as_a_symlink_out_of_the_scope_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path().canonicalize().unwrap();
+        std::fs::create_dir_all(base.join("in")).unwrap();
+        std::fs::create_dir_all(base.join("out")).unwrap();
+        let scope = Scope::new(None, &[base.join("in")]).unwrap();
+        let spec = RootSpec {
+            path: base.join("in/later"),
+            agent: None,
+        };
+        let mut root = check(vec![spec], &scope, None).unwrap().remove(0);
+        root.appear(&scope).unwrap();
+        assert_eq!(root.place, None);
+        symlink(base.join("out"), base.join("in/later")).unwrap();
+        assert_eq!(root.appear(&scope).unwrap_err().kind(), ErrorKind::Scope);
+        assert_eq!(root.place, None);
+    }
+}

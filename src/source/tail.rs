@@ -1,0 +1,408 @@
+//! Reading one file from its cursor: the checks before and after each read, and lines of any length.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use super::tree::{Log, Stat, read_full};
+use super::{Block, EventSink, LongLine, LongVerdict};
+use crate::error::Error;
+use crate::limits::{READ_BYTES, TURN_BYTES, WINDOW_BYTES_MAX};
+use crate::pure::identity::{Evidence, Window, window_bytes};
+use crate::pure::lines::whole;
+use crate::pure::record::LogFile;
+use crate::pure::step::{Content, Look, Position, Sight};
+
+/// Where we are in a file, and how we know that it is still that file.
+#[derive(Debug, Clone)]
+pub(super) struct Cursor {
+    pub(super) file: Arc<LogFile>,
+    /// The byte after the last line that the sink took.
+    pub(super) offset: u64,
+    /// Physical lines before the offset.
+    pub(super) line: u64,
+    /// None at offset 0.
+    pub(super) evidence: Option<Evidence>,
+    /// The size at the last look.
+    pub(super) size_seen: u64,
+    /// How far a long unfinished tail is known to hold no newline.
+    pub(super) tail: Option<Tail>,
+}
+
+/// The known part of an unfinished tail that is longer than one read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tail {
+    /// Offset up to which there is no newline.
+    scanned: u64,
+    /// The bytes just before that.
+    guard: Window,
+}
+
+/// What one read came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Everything that is complete was taken.
+    CaughtUp,
+    /// This many bytes were worked through, and there may be more.
+    Worked(u64),
+    /// The sink refused.
+    Refused,
+    /// The file changed under the reading; look again.
+    Changed,
+}
+
+impl Cursor {
+    pub(super) fn at_start(file: Arc<LogFile>) -> Self {
+        Self {
+            file,
+            offset: 0,
+            line: 0,
+            evidence: None,
+            size_seen: 0,
+            tail: None,
+        }
+    }
+
+    pub(super) fn position(&self) -> Position {
+        Position {
+            identity: self.file.identity,
+            offset: self.offset,
+            size_seen: self.size_seen,
+        }
+    }
+
+    /// The filesystem came back under another device number.
+    pub(super) fn move_to_device(&mut self, device: u64) {
+        let mut file = (*self.file).clone();
+        file.identity.device = device;
+        self.file = Arc::new(file);
+    }
+
+    /// Looks at the evidence, and fetches new bytes with the same read.
+    pub(super) fn look(&self, log: &dyn Log, stat: &Stat, fetched: &mut Fetched) -> io::Result<Look> {
+        let mut sight = Sight {
+            identity: stat.identity,
+            size: stat.size,
+            content: Content::NotCompared,
+        };
+        if self.file.identity.same(&stat.identity) && stat.size >= self.offset {
+            sight.content = self.compare(log, fetched)?;
+        }
+        Ok(Look::Present(sight))
+    }
+
+    /// Compares head and guard with the file, whichever inode it is.
+    pub(super) fn compare(&self, log: &dyn Log, fetched: &mut Fetched) -> io::Result<Content> {
+        fetched.fill(log, self.offset)?;
+        let Some(evidence) = &self.evidence else {
+            return Ok(Content::Holds);
+        };
+        if fetched.lead_found() < fetched.lead {
+            return Ok(Content::NotCompared);
+        }
+        let holds = evidence.guard.holds(&fetched.bytes[..fetched.lead]) && head_holds(log, evidence, self.offset)?;
+        Ok(if holds { Content::Holds } else { Content::Differs })
+    }
+
+    /// Hands what was fetched to the sink: whole lines, or the search for the end of a long one.
+    /// `limit` is the size up to which the file is read.
+    pub(super) fn take(
+        &mut self,
+        log: &dyn Log,
+        limit: u64,
+        fetched: &mut Fetched,
+        sink: &mut dyn EventSink,
+    ) -> Result<Progress, Error> {
+        let room = usize::try_from(limit.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        let fresh = fetched.fresh();
+        let fresh = &fresh[..fresh.len().min(room)];
+        let length = whole(fresh);
+        if length == 0 {
+            let at_end = self.offset + fresh.len() as u64 >= limit || !fetched.is_full();
+            return if at_end {
+                Ok(Progress::CaughtUp)
+            } else {
+                self.long(log, limit, fetched, sink)
+            };
+        }
+        let (rest, was_full) = (fresh.len() - length, fetched.is_full());
+        if !fetched.still_stands(log, length) {
+            return Ok(Progress::Changed);
+        }
+        let block = Block {
+            file: &self.file,
+            bytes: &fetched.bytes[..fetched.lead + length],
+            lead: fetched.lead,
+            offset: self.offset,
+            number: self.line + 1,
+            evidence: self.evidence.as_ref(),
+        };
+        let taken = sink.lines(&block)?;
+        if taken > 0 {
+            let evidence = block.evidence_after(taken);
+            let lines = &block.bytes[block.lead..block.lead + taken];
+            self.line += memchr::memchr_iter(b'\n', lines).count() as u64;
+            self.offset += taken as u64;
+            self.evidence = evidence;
+            self.tail = None;
+        }
+        if taken < length {
+            return Ok(Progress::Refused);
+        }
+        let more = was_full || (self.offset + rest as u64) < limit;
+        Ok(if more {
+            Progress::Worked(taken as u64)
+        } else {
+            Progress::CaughtUp
+        })
+    }
+
+    /// One read held no newline: searches on from there, or from where an earlier search ended.
+    fn long(
+        &mut self,
+        log: &dyn Log,
+        limit: u64,
+        fetched: &mut Fetched,
+        sink: &mut dyn EventSink,
+    ) -> Result<Progress, Error> {
+        let opening = Window::over(&fetched.fresh()[..WINDOW_BYTES_MAX]);
+        let mut scanned = self.offset + fetched.fresh().len() as u64;
+        if let Some(tail) = self.tail.filter(|tail| tail.scanned > scanned)
+            && tail.holds(log)
+        {
+            scanned = tail.scanned;
+        }
+        let searched_from = scanned;
+        loop {
+            let room = usize::try_from(limit.saturating_sub(scanned)).unwrap_or(usize::MAX);
+            let wanted = fetched.bytes.len().min(room);
+            // A failed read is a changed file: the next look says what is wrong with it.
+            let Ok(read) = read_full(log, &mut fetched.bytes[..wanted], scanned) else {
+                return Ok(Progress::Changed);
+            };
+            if let Some(at) = memchr::memchr(b'\n', &fetched.bytes[..read]) {
+                let end = scanned + at as u64 + 1;
+                return self.hand_over(log, end, opening, sink);
+            }
+            scanned += read as u64;
+            let Some(tail) = Tail::at(log, scanned) else {
+                return Ok(Progress::Changed);
+            };
+            self.tail = Some(tail);
+            if scanned >= limit || read < wanted {
+                return Ok(Progress::CaughtUp);
+            }
+            // Searching is many times faster than capturing, so a turn of it may be longer.
+            if scanned - searched_from >= 16 * TURN_BYTES {
+                return Ok(Progress::Worked(TURN_BYTES));
+            }
+        }
+    }
+
+    fn hand_over(
+        &mut self,
+        log: &dyn Log,
+        end: u64,
+        opening: Window,
+        sink: &mut dyn EventSink,
+    ) -> Result<Progress, Error> {
+        let mut line = Streamed {
+            log,
+            cursor: self,
+            end,
+            opening,
+        };
+        match sink.long_line(&mut line)? {
+            LongVerdict::Taken(evidence) => {
+                let length = end - self.offset;
+                self.offset = end;
+                self.line += 1;
+                self.evidence = Some(evidence);
+                self.tail = None;
+                Ok(Progress::Worked(length))
+            }
+            LongVerdict::Refused => Ok(Progress::Refused),
+            LongVerdict::Changed => {
+                self.tail = None;
+                Ok(Progress::Changed)
+            }
+        }
+    }
+}
+
+fn head_holds(log: &dyn Log, evidence: &Evidence, offset: u64) -> io::Result<bool> {
+    if window_bytes(offset) < WINDOW_BYTES_MAX {
+        // Head and guard are the same bytes.
+        return Ok(true);
+    }
+    window_holds(log, &evidence.head, 0)
+}
+
+fn window_holds(log: &dyn Log, window: &Window, start: u64) -> io::Result<bool> {
+    let mut bytes = [0; WINDOW_BYTES_MAX];
+    let wanted = &mut bytes[..window.bytes().min(WINDOW_BYTES_MAX)];
+    let read = read_full(log, wanted, start)?;
+    Ok(window.holds(&wanted[..read]))
+}
+
+impl Tail {
+    fn at(log: &dyn Log, scanned: u64) -> Option<Self> {
+        let mut bytes = [0; WINDOW_BYTES_MAX];
+        let length = window_bytes(scanned);
+        let read = read_full(log, &mut bytes[..length], scanned - length as u64).ok()?;
+        (read == length).then(|| Self {
+            scanned,
+            guard: Window::over(&bytes[..length]),
+        })
+    }
+
+    fn holds(&self, log: &dyn Log) -> bool {
+        let start = self.scanned - u64::from(self.guard.length);
+        window_holds(log, &self.guard, start).unwrap_or(false)
+    }
+}
+
+/// The read buffer: first the bytes of the guard, then new ones.
+pub(super) struct Fetched {
+    bytes: Vec<u8>,
+    start: u64,
+    lead: usize,
+    filled: usize,
+}
+
+impl Fetched {
+    pub(super) fn new() -> Self {
+        Self {
+            bytes: vec![0; READ_BYTES],
+            start: 0,
+            lead: 0,
+            filled: 0,
+        }
+    }
+
+    /// Reads from the start of the guard beside `offset`.
+    fn fill(&mut self, log: &dyn Log, offset: u64) -> io::Result<()> {
+        self.lead = window_bytes(offset);
+        self.start = offset - self.lead as u64;
+        self.filled = 0;
+        self.filled = read_full(log, &mut self.bytes, self.start)?;
+        Ok(())
+    }
+
+    fn lead_found(&self) -> usize {
+        self.lead.min(self.filled)
+    }
+
+    fn fresh(&self) -> &[u8] {
+        &self.bytes[self.lead_found()..self.filled]
+    }
+
+    fn is_full(&self) -> bool {
+        self.filled == self.bytes.len()
+    }
+
+    /// The check after the read: the file is still long enough, and what stands before the lines (at the
+    /// start of a file: their first bytes) is still what was read.
+    fn still_stands(&self, log: &dyn Log, length: usize) -> bool {
+        let end = self.start + (self.lead + length) as u64;
+        let checked = self.lead.max(WINDOW_BYTES_MAX.min(self.lead + length));
+        let mut again = [0; WINDOW_BYTES_MAX];
+        log.stat().is_ok_and(|stat| stat.size >= end)
+            && read_full(log, &mut again[..checked], self.start).is_ok_and(|read| read == checked)
+            && again[..checked] == self.bytes[..checked]
+    }
+}
+
+/// A line that is read in pieces.
+struct Streamed<'a> {
+    log: &'a dyn Log,
+    cursor: &'a Cursor,
+    /// Offset of the byte after its newline.
+    end: u64,
+    /// Its first bytes.
+    opening: Window,
+}
+
+impl LongLine for Streamed<'_> {
+    fn file(&self) -> &Arc<LogFile> {
+        &self.cursor.file
+    }
+
+    fn offset(&self) -> u64 {
+        self.cursor.offset
+    }
+
+    fn length(&self) -> u64 {
+        self.end - self.cursor.offset - 1
+    }
+
+    fn number(&self) -> u64 {
+        self.cursor.line + 1
+    }
+
+    fn read(&self) -> Box<dyn Read + '_> {
+        Box::new(Pieces {
+            log: self.log,
+            at: self.cursor.offset,
+            end: self.end - 1,
+        })
+    }
+
+    fn check(&self) -> Option<Evidence> {
+        let start = self.cursor.offset;
+        let long_enough = self.log.stat().ok()?.size >= self.end;
+        let opening = window_holds(self.log, &self.opening, start).ok()?;
+        let before = match &self.cursor.evidence {
+            Some(evidence) => {
+                let guard = start - u64::from(evidence.guard.length);
+                window_holds(self.log, &evidence.guard, guard).ok()? && head_holds(self.log, evidence, start).ok()?
+            }
+            None => true,
+        };
+        if !(long_enough && opening && before) {
+            return None;
+        }
+        let mut bytes = [0; WINDOW_BYTES_MAX];
+        let guard_start = self.end - WINDOW_BYTES_MAX as u64;
+        if read_full(self.log, &mut bytes, guard_start).ok()? < bytes.len() || bytes.last() != Some(&b'\n') {
+            return None;
+        }
+        let guard = Window::over(&bytes);
+        let head = match &self.cursor.evidence {
+            Some(evidence) if evidence.head.bytes() == WINDOW_BYTES_MAX => evidence.head,
+            _ => {
+                let read = read_full(self.log, &mut bytes, 0).ok()?;
+                Window::over(&bytes[..read])
+            }
+        };
+        Some(Evidence { head, guard })
+    }
+}
+
+/// Reads a stretch of a file in which there must be no newline.
+struct Pieces<'a> {
+    log: &'a dyn Log,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let wanted = bytes.len().min(left);
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let read = self.log.read_at(&mut bytes[..wanted], self.at)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if memchr::memchr(b'\n', &bytes[..read]).is_some() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the line ends before its end",
+            ));
+        }
+        self.at += read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,350 @@
+//! Finding what moved: the walk over all roots, the look at hot files, and what is missing.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use super::{Job, Key, Seen, Tailer, Turn};
+use crate::error::Error;
+use crate::pure::step::{Known, Look, Step, Why, step};
+use crate::show::Shown;
+use crate::source::tree::{Kind, Log, Stat, split};
+use crate::source::{EventSink, Transition, Verdict};
+
+/// What one sweep found out beside the files.
+#[derive(Default)]
+struct Walk {
+    found: Vec<(Key, usize)>,
+    /// Directories that were not listed completely; nothing below them is evidence of absence.
+    incomplete: Vec<PathBuf>,
+}
+
+impl Tailer {
+    /// Walks all roots, and queues a turn for each file that moved since it was last caught up with, and a
+    /// second look at those that were not found. Reads no file.
+    pub fn sweep(&mut self) {
+        self.sweep += 1;
+        let (unknown, symlinks) = (&self.unknown, &self.symlinks);
+        self.told
+            .retain(|path| unknown.contains_key(path) || symlinks.contains(path));
+        self.unknown.clear();
+        self.symlinks.clear();
+        let mut walk = Walk::default();
+        for root in 0..self.roots.len() {
+            if let Err((why, cause)) = self.open_root(root) {
+                self.roots[root].directory = None;
+                let path = self.roots[root].root.resolved.clone();
+                self.note_unknown(&path, why, &cause.to_string());
+                walk.incomplete.push(path);
+                continue;
+            }
+            self.walk(root, &mut walk);
+        }
+        let missing = self.missing_keys(&walk);
+        let unknown = &self.unknown;
+        self.told
+            .retain(|path| unknown.contains_key(path) || self.symlinks.contains(path));
+        self.queue(walk.found, missing);
+    }
+
+    /// New jobs go before what is left of earlier ones, so that a backlog never stands in their way.
+    fn queue(&mut self, mut found: Vec<(Key, usize)>, missing: Vec<Key>) {
+        found.sort();
+        found.retain(|(key, _)| self.queued.insert(key.clone()));
+        if !missing.is_empty() {
+            self.work.push_front(Job::Missing(missing));
+        }
+        for (key, root) in found.into_iter().rev() {
+            self.work.push_front(Job::File(key, root));
+        }
+    }
+
+    /// Looks at the files that changed lately, and queues a turn for each that moved.
+    pub fn look_at_hot(&mut self) {
+        let now = self.clock.now();
+        let mut moved = Vec::new();
+        let mut cold = Vec::new();
+        for key in &self.hot {
+            let Some(tracked) = self.files.get(key) else {
+                cold.push(key.clone());
+                continue;
+            };
+            if tracked.hot_until.is_none_or(|until| now >= until) {
+                cold.push(key.clone());
+                continue;
+            }
+            match self.stat_path(key, tracked.root) {
+                Ok(stat) if tracked.seen == Some(Seen::from(&stat)) => {}
+                // Only a sweep can tell a missing file from one that moved.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Ok(_) | Err(_) => moved.push((key.clone(), tracked.root)),
+            }
+        }
+        for key in cold {
+            self.hot.remove(&key);
+            self.handles.retain(|other| *other != key);
+            if let Some(tracked) = self.files.get_mut(&key) {
+                (tracked.handle, tracked.hot_until) = (None, None);
+            }
+        }
+        self.queue(moved, Vec::new());
+    }
+
+    fn open_root(&mut self, root: usize) -> Result<(), (Why, io::Error)> {
+        let watched = &mut self.roots[root];
+        if let Err(error) = watched.root.appear(&self.scope) {
+            return Err((Why::Failed, io::Error::other(error.to_string())));
+        }
+        let Some(place) = &watched.root.place else {
+            return Err((Why::RootMissing, io::ErrorKind::NotFound.into()));
+        };
+        match self.tree.open_root(&place.directory) {
+            Ok(directory) => {
+                watched.directory = Some(directory);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err((Why::RootMissing, error)),
+            Err(error) => Err((Why::Failed, error)),
+        }
+    }
+
+    fn walk(&mut self, root: usize, walk: &mut Walk) {
+        let Some(place) = self.roots[root].root.place.clone() else {
+            return;
+        };
+        if let Some(name) = &place.only {
+            let path = place.directory.join(name);
+            match self.stat_in_root(root, Path::new(name)) {
+                Ok(stat) => self.saw(root, path, &stat, walk),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.files.contains_key(bytes(&path)) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.note_unknown(&path, Why::RootMissing, &error.to_string());
+                }
+                Err(error) => self.incomplete(path, &error, walk),
+            }
+            return;
+        }
+        let mut waiting = vec![PathBuf::new()];
+        while let Some(relative) = waiting.pop() {
+            if let Err(error) = self.walk_directory(root, &place.directory, &relative, &mut waiting, walk) {
+                self.incomplete(place.directory.join(relative), &error, walk);
+            }
+        }
+    }
+
+    fn incomplete(&mut self, path: PathBuf, error: &io::Error, walk: &mut Walk) {
+        let why = match error.kind() {
+            io::ErrorKind::NotFound => Why::Vanished,
+            _ => Why::Failed,
+        };
+        if why == Why::Failed {
+            self.note_unknown(&path, why, &error.to_string());
+        }
+        walk.incomplete.push(path);
+    }
+
+    /// Lists one directory: files are looked at, directories added to `waiting`.
+    fn walk_directory(
+        &mut self,
+        root: usize,
+        top: &Path,
+        relative: &Path,
+        waiting: &mut Vec<PathBuf>,
+        walk: &mut Walk,
+    ) -> io::Result<()> {
+        let Some(top_fd) = &self.roots[root].directory else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let directory = self.tree.open_dir(top_fd.as_fd(), relative)?;
+        let here = self.tree.stat(directory.as_fd(), Path::new(""))?;
+        if Some((here.identity.device, here.identity.inode)) == self.home {
+            return Ok(());
+        }
+        let (mut files, mut untold) = (Vec::new(), Vec::new());
+        let (mut symlinks, mut directories) = (Vec::new(), Vec::new());
+        self.tree.list(directory.as_fd(), &mut |name, kind| match kind {
+            Some(Kind::Directory) => directories.push(name.to_owned()),
+            Some(Kind::Symlink) => symlinks.push(name.to_owned()),
+            Some(Kind::File) => files.push(name.to_owned()),
+            Some(Kind::Other) => {}
+            None => untold.push(name.to_owned()),
+        })?;
+        for name in untold {
+            match self
+                .tree
+                .stat(directory.as_fd(), Path::new(&name))
+                .map(|stat| stat.kind)
+            {
+                Ok(Kind::Directory) => directories.push(name),
+                Ok(Kind::Symlink) => symlinks.push(name),
+                Ok(Kind::File) => files.push(name),
+                Ok(Kind::Other) => {}
+                Err(error) => self.incomplete(top.join(relative).join(name), &error, walk),
+            }
+        }
+        for name in files {
+            let relative = relative.join(&name);
+            if !self.matches(&relative) {
+                continue;
+            }
+            let path = top.join(&relative);
+            match self.tree.stat(directory.as_fd(), Path::new(&name)) {
+                Ok(stat) => self.saw(root, path, &stat, walk),
+                Err(error) => self.incomplete(path, &error, walk),
+            }
+        }
+        for name in symlinks {
+            self.note_symlink(top.join(relative).join(name));
+        }
+        waiting.extend(directories.into_iter().map(|name| relative.join(name)));
+        Ok(())
+    }
+
+    /// A file was found. It gets a turn if anything about it moved.
+    fn saw(&mut self, root: usize, path: PathBuf, stat: &Stat, walk: &mut Walk) {
+        if stat.kind != Kind::File {
+            return;
+        }
+        match self.files.get_mut(bytes(&path)) {
+            Some(tracked) => {
+                tracked.sweep = self.sweep;
+                tracked.size = stat.size;
+                if tracked.seen != Some(Seen::from(stat)) {
+                    walk.found.push((Key(path.into()), root));
+                }
+            }
+            None => walk.found.push((Key(path.into()), root)),
+        }
+    }
+
+    fn note_symlink(&mut self, path: PathBuf) {
+        if self.told.insert(path.clone()) {
+            let shown = Shown::path(&path).to_string();
+            log::info!(code = "watcher.symlink_skipped", path = shown.as_str(); "{shown} is a symlink and is left alone");
+        }
+        self.symlinks.insert(path);
+    }
+
+    /// The files that this sweep did not find and that it would have found if they were there, last first.
+    fn missing_keys(&self, walk: &Walk) -> Vec<Key> {
+        let hidden = |path: &Path| walk.incomplete.iter().any(|directory| path.starts_with(directory));
+        let missing = self.files.iter().filter(|(_, tracked)| tracked.sweep != self.sweep);
+        let missing = missing.filter(|(key, _)| !hidden(&key.0));
+        missing.map(|(key, _)| key.clone()).rev().collect()
+    }
+
+    /// A second look at a file that was not found: `delete` only if it is absent beyond doubt.
+    pub(super) fn missing(&mut self, key: &Key, sink: &mut dyn EventSink) -> Result<Turn, Error> {
+        let Some(tracked) = self.files.get_mut(key) else {
+            return Ok(Turn::Done);
+        };
+        let (root, known) = (tracked.root, Known::Followed(tracked.cursor.position()));
+        let look = self.look_for(key, root);
+        if step(known, look) != Step::Delete {
+            return Ok(Turn::Done);
+        }
+        // What it still holds comes first, if we can still read it.
+        let handle = self.files.get_mut(key).and_then(|tracked| tracked.handle.take());
+        if let Some(handle) = handle {
+            let turn = self.visit(key, root, &*handle, sink)?;
+            if turn != Turn::Done {
+                self.keep_handle(key, handle);
+                return Ok(turn);
+            }
+        }
+        let Some(tracked) = self.files.get(key) else {
+            return Ok(Turn::Done);
+        };
+        let offset = tracked.cursor.offset;
+        if sink.transition(&tracked.cursor.file, &Transition::Delete { offset })? == Verdict::Refused {
+            return Ok(Turn::Refused);
+        }
+        self.files.remove(key);
+        self.hot.remove(key);
+        self.handles.retain(|other| other != key);
+        self.unknown.remove(&*key.0);
+        Ok(Turn::Done)
+    }
+
+    /// Absent: ENOENT, and the nearest directory that is there is on the device that we know.
+    fn look_for(&mut self, key: &Key, root: usize) -> Look {
+        match self.stat_path(key, root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Ok(stat) if stat.kind == Kind::File => return Look::Unknown(Why::Vanished),
+            Ok(_) => {
+                self.not_known(key, Why::Failed, "something else than a regular file is there now");
+                return Look::Unknown(Why::Failed);
+            }
+            Err(error) => {
+                self.look_failed(key, &error);
+                return Look::Unknown(Why::Failed);
+            }
+        }
+        match self.nearest_device(key, root) {
+            Ok(device) if self.is_device_of(key, root, device) => Look::Absent,
+            Ok(_) => {
+                self.not_known(key, Why::OtherDevice, "");
+                Look::Unknown(Why::OtherDevice)
+            }
+            Err(error) => {
+                self.look_failed(key, &error);
+                Look::Unknown(Why::Failed)
+            }
+        }
+    }
+
+    fn is_device_of(&self, key: &Key, root: usize, device: u64) -> bool {
+        let known = self.files.get(key).map(|tracked| tracked.cursor.file.identity.device);
+        known.is_some_and(|known| known == device || self.adopted.get(&(root, known)) == Some(&device))
+    }
+
+    /// The device of the nearest directory above a path that is there.
+    fn nearest_device(&self, key: &Key, root: usize) -> io::Result<u64> {
+        let (directory, relative) = self.below_root(key, root)?;
+        let mut above = relative.parent();
+        while let Some(path) = above {
+            match self.tree.open_dir(directory.as_fd(), path) {
+                Ok(found) => return Ok(self.tree.stat(found.as_fd(), Path::new(""))?.identity.device),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => above = path.parent(),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn below_root<'a>(&'a self, key: &'a Key, root: usize) -> io::Result<(&'a std::os::fd::OwnedFd, &'a Path)> {
+        let watched = &self.roots[root];
+        let (Some(directory), Some(place)) = (&watched.directory, &watched.root.place) else {
+            return Err(io::Error::other("its root is not there"));
+        };
+        let relative = key.0.strip_prefix(&place.directory).map_err(io::Error::other)?;
+        Ok((directory, relative))
+    }
+
+    fn stat_in_root(&self, root: usize, name: &Path) -> io::Result<Stat> {
+        match &self.roots[root].directory {
+            Some(directory) => self.tree.stat(directory.as_fd(), name),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// `lstat` of a path, without a symlink on the way.
+    pub(super) fn stat_path(&self, key: &Key, root: usize) -> io::Result<Stat> {
+        let (directory, relative) = self.below_root(key, root)?;
+        let (parent, name) = split(relative);
+        if parent.as_os_str().is_empty() {
+            return self.tree.stat(directory.as_fd(), Path::new(&name));
+        }
+        let parent = self.tree.open_dir(directory.as_fd(), parent)?;
+        self.tree.stat(parent.as_fd(), Path::new(&name))
+    }
+
+    pub(super) fn open(&self, key: &Key, root: usize) -> io::Result<Box<dyn Log>> {
+        let (directory, relative) = self.below_root(key, root)?;
+        self.tree.open(directory.as_fd(), relative)
+    }
+}
+
+fn bytes(path: &Path) -> &[u8] {
+    std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())
+}

@@ -1,0 +1,263 @@
+//! The start: what the holder of the home does before it looks at a source.
+//!
+//! Each step may be cut off by a crash and is then done again by the next start; `docs/durability.md`
+//! has the table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::cursors::{self, Loaded};
+use crate::disk::Disk;
+use crate::error::{Error, ErrorKind};
+use crate::home::{CURSORS, CURSORS_TMP, HomeLock, PENDING, PROVENANCE, QUARANTINE, STATUS_TMP, pending};
+use crate::ledger::{self, Ledger, damaged, segment_path, segments};
+use crate::limits::PIECE_BYTES;
+use crate::pure::fold::{Fold, Mark};
+use crate::pure::name::Name;
+use crate::queue::claim;
+
+/// A home that is ours and repaired.
+pub struct Started {
+    /// Keeps the home ours.
+    pub lock: HomeLock,
+    /// Everything that was committed.
+    pub fold: Fold,
+    /// Open behind the last commit.
+    pub ledger: Ledger,
+}
+
+/// Takes the home and brings it into the state that the last commit left.
+pub fn start(disk: &Arc<dyn Disk>, now: Timestamp) -> Result<Started, Error> {
+    let lock = HomeLock::take(&**disk)?;
+    let at = |path: &str| disk.show(Path::new(path));
+    make_directories(&**disk).map_err(|cause| Error::io("cannot prepare the home", at(""), cause))?;
+    for leftover in [CURSORS_TMP, STATUS_TMP] {
+        cursors::remove(&**disk, Path::new(leftover))
+            .map_err(|cause| Error::io("cannot remove the leftover", at(leftover), cause))?;
+    }
+    let snapshot = snapshot(&**disk, now)?;
+    let Folded { fold, segment, length } = fold_ledger(&**disk, snapshot)?;
+    rewrite_segment(&**disk, segment, length)?;
+    roll_forward(&**disk)?;
+    claim::remove_orphans(&**disk)?;
+    let ledger = Ledger::open(Arc::clone(disk), &fold, segment, length)?;
+    Ok(Started { lock, fold, ledger })
+}
+
+fn make_directories(disk: &dyn Disk) -> io::Result<()> {
+    for directory in [PENDING, QUARANTINE, PROVENANCE] {
+        disk.create_dir(Path::new(directory))?;
+    }
+    disk.sync_dir(Path::new(""))
+}
+
+/// The snapshot, if there is a good one; a damaged one is moved aside.
+fn snapshot(disk: &dyn Disk, now: Timestamp) -> Result<Fold, Error> {
+    match cursors::load(disk)? {
+        Loaded::Snapshot(fold) => Ok(fold),
+        Loaded::Missing => Ok(Fold::default()),
+        Loaded::Damaged(why) => {
+            let aside = cursors::move_aside(disk, now)?;
+            log::warn!(code = "cursors.rebuilt", cause = why.as_str();
+                "the snapshot is damaged; it is now {} and is made anew from the ledger", aside.display());
+            Ok(Fold::default())
+        }
+    }
+}
+
+struct Folded {
+    fold: Fold,
+    /// The last segment, and how many of its bytes are sealed.
+    segment: u32,
+    length: u64,
+}
+
+/// Adds to the snapshot what was committed after it. The last segment is checked from its start, since it
+/// is about to be written anew.
+fn fold_ledger(disk: &dyn Disk, snapshot: Fold) -> Result<Folded, Error> {
+    let last = segments(disk)?;
+    let Mark { segment, offset } = snapshot.mark;
+    let covered = snapshot.commit;
+    if covered == 0 && last > 0 {
+        log::warn!(code = "cursors.rebuilt"; "there is no snapshot; the cursors are made anew from the ledger");
+    }
+    if segment > last && covered > 0 {
+        return Err(damaged(
+            disk,
+            segment,
+            format!("it is missing, and {CURSORS} covers commit {covered} in it"),
+        ));
+    }
+    let mut fold = snapshot;
+    let mut length = 0;
+    for number in segment..=last {
+        let is_last = number == last;
+        let start = if number == segment && !is_last { offset } else { 0 };
+        let mut snapshot_found = number != segment || offset == start;
+        length = ledger::scan(disk, number, start, |sealed| {
+            if sealed.commit.commit <= covered {
+                snapshot_found |= sealed.commit.commit == covered && sealed.end == offset;
+                return Ok(());
+            }
+            if sealed.commit.commit != fold.commit + 1 {
+                return Err(format!(
+                    "commit {} follows commit {}",
+                    sealed.commit.commit, fold.commit
+                ));
+            }
+            sealed.apply(&mut fold, number)
+        })?;
+        let size = size_of(disk, number)?;
+        if !snapshot_found {
+            let what = format!("{CURSORS} covers commit {covered} up to byte {offset}, and no commit ends there");
+            return Err(damaged(disk, number, what));
+        }
+        if !is_last && length != size {
+            return Err(damaged(disk, number, "it does not end with a whole commit"));
+        }
+        if length < size {
+            check_tail(disk, number, length)?;
+            let bytes = size - length;
+            log::warn!(code = "ledger.torn_tail", bytes = bytes;
+                "an unfinished commit of {bytes} bytes is cut off the ledger; its lines are read again");
+        }
+    }
+    Ok(Folded {
+        fold,
+        segment: last.max(1),
+        length,
+    })
+}
+
+fn size_of(disk: &dyn Disk, segment: u32) -> Result<u64, Error> {
+    let path = segment_path(segment);
+    let meta = disk.meta(&path);
+    Ok(meta
+        .map_err(|cause| Error::io("cannot look at the ledger", disk.show(&path), cause))?
+        .size)
+}
+
+/// A batch is made visible only after its commit was synced. So a tail that names a visible batch was a
+/// commit, and is damage.
+fn check_tail(disk: &dyn Disk, segment: u32, from: u64) -> Result<(), Error> {
+    let path = segment_path(segment);
+    let failed = |cause| Error::io("cannot read the ledger", disk.show(&path), cause);
+    let mut tail = Vec::new();
+    let reader = disk.read_from(&path, from).map_err(failed)?;
+    reader.take(64 * 1024 * 1024).read_to_end(&mut tail).map_err(failed)?;
+    for (name, kind) in names(disk)? {
+        let Name::Batch(_) = kind else { continue };
+        if memchr::memmem::find(&tail, name.as_encoded_bytes()).is_some() {
+            let what = format!(
+                "what follows byte {from} is not whole, but {} was committed there and is visible",
+                name.display()
+            );
+            return Err(damaged(disk, segment, what));
+        }
+    }
+    Ok(())
+}
+
+fn names(disk: &dyn Disk) -> Result<BTreeMap<OsString, Name>, Error> {
+    let names = disk
+        .list(Path::new(PENDING))
+        .map_err(|cause| Error::io("cannot list the queue", disk.show(Path::new(PENDING)), cause))?;
+    Ok(names
+        .into_iter()
+        .map(|name| {
+            let kind = Name::parse(&name);
+            (name, kind)
+        })
+        .collect())
+}
+
+/// Puts a durable copy of the sealed part of the last segment in its place: a line that was only in the
+/// page cache, or whose sync failed, must not be acted on before it is durable.
+fn rewrite_segment(disk: &dyn Disk, segment: u32, length: u64) -> Result<(), Error> {
+    let path = segment_path(segment);
+    copy_prefix(disk, &path, length).map_err(|cause| Error::io("cannot rewrite the ledger", disk.show(&path), cause))
+}
+
+fn copy_prefix(disk: &dyn Disk, path: &Path, length: u64) -> io::Result<()> {
+    let temporary = PathBuf::from(format!("{}.tmp", path.display()));
+    cursors::remove(disk, &temporary)?;
+    let mut copy = disk.create(&temporary)?;
+    if length > 0 {
+        let mut reader = disk.read_from(path, 0)?.take(length);
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut at = 0;
+        while at < length {
+            let read = reader.read(&mut piece)?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            copy.write_at(&piece[..read], at)?;
+            at += read as u64;
+        }
+    }
+    copy.sync()?;
+    disk.rename(&temporary, path)?;
+    disk.sync_dir(Path::new(PROVENANCE))
+}
+
+/// Makes every committed batch visible and removes every temporary file that was not committed.
+fn roll_forward(disk: &dyn Disk) -> Result<(), Error> {
+    let names = names(disk)?;
+    let mut leftover: BTreeSet<String> = names
+        .values()
+        .filter_map(|kind| match kind {
+            Name::Temporary(batch) => Some(batch.name()),
+            _ => None,
+        })
+        .collect();
+    if leftover.is_empty() {
+        return Ok(());
+    }
+    for name in named_in_ledger(disk, &leftover)? {
+        leftover.remove(&name);
+        publish(disk, &name, names.contains_key(Path::new(&name).as_os_str()))
+            .map_err(|cause| Error::io("cannot make visible the committed", disk.show(&pending(&name)), cause))?;
+    }
+    for name in leftover {
+        let path = pending(name + ".tmp");
+        discard(disk, &path).map_err(|cause| Error::io("cannot remove the leftover", disk.show(&path), cause))?;
+    }
+    disk.sync_dir(Path::new(PENDING)).map_err(|cause| {
+        Error::io("cannot sync the queue", disk.show(Path::new(PENDING)), cause).kind_set(ErrorKind::Latched)
+    })
+}
+
+/// Which of `wanted` a `commit` line names; the whole ledger is asked.
+fn named_in_ledger(disk: &dyn Disk, wanted: &BTreeSet<String>) -> Result<BTreeSet<String>, Error> {
+    let mut named = BTreeSet::new();
+    for segment in 1..=segments(disk)? {
+        ledger::scan(disk, segment, 0, |sealed| {
+            named.extend(sealed.commit.batches.into_iter().filter(|name| wanted.contains(name)));
+            Ok(())
+        })?;
+    }
+    Ok(named)
+}
+
+fn publish(disk: &dyn Disk, name: &str, both_are_there: bool) -> io::Result<()> {
+    let temporary = pending(format!("{name}.tmp"));
+    if both_are_there {
+        disk.unlink(&temporary)
+    } else {
+        disk.rename(&temporary, &pending(name))
+    }
+}
+
+fn discard(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    if disk.open(path, false)?.try_lock()? {
+        disk.unlink(path)
+    } else {
+        log::warn!("{} is locked by another process and stays", disk.show(path).display());
+        Ok(())
+    }
+}

@@ -1,0 +1,159 @@
+//! What a home holds and what its watcher does, from the files alone.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::disk::{Disk, Meta};
+use crate::error::Error;
+use crate::home::{QUARANTINE, STATUS, holder, is_held};
+use crate::ledger::current_fold;
+use crate::pure::name::{Name, parse_ulid};
+use crate::queue::depth::{disk_is_full, list};
+
+/// A root in a status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootStatus {
+    /// Where it is.
+    pub path: String,
+    /// The root's agent name.
+    pub agent: Option<String>,
+    /// `poll` or `notify`.
+    pub source: String,
+}
+
+/// `status.json`: what a watcher says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatcherStatus {
+    /// The watcher.
+    pub pid: u32,
+    /// What it watches.
+    pub roots: Vec<RootStatus>,
+    /// Bytes seen and not captured.
+    pub backlog_bytes: u64,
+    /// The source is not reading.
+    pub queue_full: bool,
+    /// Paths that could not be looked at.
+    pub unknown: u64,
+    /// Symlinks left alone.
+    pub symlinks: u64,
+}
+
+/// `tailspool status --json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    /// A watcher holds the home now.
+    pub watching: bool,
+    /// Which one.
+    pub pid: Option<u32>,
+    /// What it, or the last one, watches.
+    pub roots: Vec<RootStatus>,
+    /// Files followed.
+    pub files: u64,
+    /// Files deleted or rotated away.
+    pub files_gone: u64,
+    /// Records since the home was made.
+    pub captured_lines: u64,
+    /// Bytes since the home was made.
+    pub captured_bytes: u64,
+    /// Files in the queue.
+    pub pending_batches: u64,
+    /// Records in the queue.
+    pub pending_records: u64,
+    /// Bytes of them.
+    pub pending_bytes: u64,
+    /// Age of the oldest.
+    pub oldest_pending_seconds: Option<f64>,
+    /// Nothing more is taken.
+    pub queue_full: bool,
+    /// Bytes seen at the last look and not captured.
+    pub backlog_bytes: u64,
+    /// Damaged batches set aside.
+    pub quarantined: u64,
+    /// The last commit.
+    pub last_commit: Option<LastCommit>,
+    /// Paths that the watcher could not look at; only in words, the JSON is fixed.
+    #[serde(skip)]
+    pub unknown: u64,
+}
+
+/// The last commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LastCommit {
+    /// Its number.
+    pub number: u64,
+    /// When it was made.
+    pub at: Timestamp,
+}
+
+/// Reads the status of a home. Writes nothing, and waits for nobody.
+pub fn read(disk: &dyn Disk, now: SystemTime) -> Result<Status, Error> {
+    let watching = is_held(disk);
+    let board = board(disk);
+    let fold = current_fold(disk)?;
+    let listing = list(disk)?;
+    let depth = listing.depth();
+    let oldest = listing
+        .files
+        .first_key_value()
+        .map(|(name, (kind, meta))| age(name, *kind, *meta, now));
+    let full_now = disk.space().is_ok_and(disk_is_full);
+    let unwatched = |board: &WatcherStatus| (board.backlog_bytes, board.unknown);
+    let (backlog_bytes, unknown) = board.as_ref().map_or((0, 0), unwatched);
+    Ok(Status {
+        watching,
+        pid: if watching { holder(disk) } else { None },
+        queue_full: board
+            .as_ref()
+            .filter(|_| watching)
+            .map_or(full_now, |board| board.queue_full),
+        roots: board.map(|board| board.roots).unwrap_or_default(),
+        files: fold.followed() as u64,
+        files_gone: fold.files_gone,
+        captured_lines: fold.captured_lines,
+        captured_bytes: fold.captured_bytes,
+        pending_batches: depth.batches,
+        pending_records: depth.records,
+        pending_bytes: depth.bytes,
+        oldest_pending_seconds: oldest.map(|age| age.as_secs_f64()),
+        backlog_bytes,
+        quarantined: quarantined(disk),
+        last_commit: fold.at.map(|at| LastCommit {
+            number: fold.commit,
+            at,
+        }),
+        unknown,
+    })
+}
+
+fn board(disk: &dyn Disk) -> Option<WatcherStatus> {
+    let mut text = Vec::new();
+    disk.read_from(Path::new(STATUS), 0).ok()?.read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// How long a batch has waited: by the ULID in its name, else by its mtime.
+fn age(name: &OsStr, kind: Name, meta: Meta, now: SystemTime) -> Duration {
+    let ulid = match kind {
+        Name::Batch(batch) => Some(batch.first),
+        _ => name
+            .to_str()
+            .and_then(|name| parse_ulid(name.strip_prefix("pending-")?.strip_suffix(".json")?)),
+    };
+    let since = ulid.map_or(meta.modified, |ulid| {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(ulid.timestamp_ms())
+    });
+    now.duration_since(since).unwrap_or_default()
+}
+
+fn quarantined(disk: &dyn Disk) -> u64 {
+    let names = disk.list(Path::new(QUARANTINE)).unwrap_or_default();
+    let batches = names
+        .iter()
+        .filter(|name| Name::parse(name).readable_records().is_some());
+    batches.count() as u64
+}
