@@ -9,14 +9,24 @@ use serde::{Deserialize, Serialize};
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
 use crate::home::{PENDING, pending};
+use crate::ledger::is_full;
 use crate::pure::name::{Name, lock_of};
 
 /// A claimed batch. Dropping the claim gives it up; the lock file stays beside a batch that stays.
 pub struct Claim<'a> {
     disk: &'a dyn Disk,
-    file: Box<dyn DiskFile>,
+    held: Held,
     batch: PathBuf,
     lock: PathBuf,
+}
+
+/// What is locked.
+enum Held {
+    LockFile(Box<dyn DiskFile>),
+    /// There was no room for a lock file, and a full disk is when a queue must be drained.
+    Batch {
+        _file: Box<dyn DiskFile>,
+    },
 }
 
 /// How far a drain came in a batch.
@@ -48,14 +58,17 @@ fn sum(next: &str, attempts: u64) -> String {
 impl<'a> Claim<'a> {
     /// Claims a batch. None: somebody else holds it, or it is gone.
     pub fn take(disk: &'a dyn Disk, name: &OsStr) -> io::Result<Option<Self>> {
-        let lock = pending(lock_of(name));
-        let Some(file) = lock_file(disk, &lock, true)? else {
-            return Ok(None);
+        let (batch, lock) = (pending(name), pending(lock_of(name)));
+        let held = match lock_file(disk, &lock, true) {
+            Ok(file) => file.map(Held::LockFile),
+            Err(error) if is_full(&error) => lock_file(disk, &batch, false)?.map(|file| Held::Batch { _file: file }),
+            Err(error) => return Err(error),
         };
+        let Some(held) = held else { return Ok(None) };
         let claim = Self {
             disk,
-            file,
-            batch: pending(name),
+            held,
+            batch,
             lock,
         };
         // Whoever drained it between our listing and our lock has unlinked it under the lock.
@@ -75,10 +88,11 @@ impl<'a> Claim<'a> {
     }
 
     /// Leaves behind where we stopped. Failing at it is no error: the batch is then handed out from its start.
-    pub fn stop_at(mut self, progress: &Progress) {
+    pub fn stop_at(self, progress: &Progress) {
+        let Held::LockFile(mut file) = self.held else { return };
         let written = serde_json::to_vec(progress)
             .map_err(io::Error::from)
-            .and_then(|text| self.file.truncate(0).and_then(|()| self.file.write_at(&text, 0)));
+            .and_then(|text| file.truncate(0).and_then(|()| file.write_at(&text, 0)));
         if let Err(error) = written {
             log::info!("how far the drain came is not kept: {error}");
         }
@@ -157,7 +171,7 @@ pub fn remove_orphans(disk: &dyn Disk) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::SimDisk;
+    use crate::disk::{Fault, SimDisk};
 
     const NAME: &str = "pending-01ARZ3NDEKTSV4RRFFQ69G5FAV-2.jsonl";
 
@@ -186,6 +200,17 @@ mod tests {
         assert!(names(&disk).is_empty());
         assert!(Claim::take(&disk, NAME.as_ref()).unwrap().is_none(), "it is gone");
         assert!(names(&disk).is_empty(), "and no lock file stays");
+    }
+
+    #[test]
+    fn a_full_disk_can_be_drained_by_one_at_a_time() {
+        let disk = with_batch();
+        disk.plan(0, Fault::Full);
+        let claim = Claim::take(&disk, NAME.as_ref()).unwrap().unwrap();
+        assert!(Claim::take(&disk, NAME.as_ref()).unwrap().is_none());
+        assert_eq!(names(&disk), [NAME], "there was no room for a lock file");
+        claim.acknowledge().unwrap();
+        assert!(names(&disk).is_empty());
     }
 
     #[test]

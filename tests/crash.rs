@@ -1,0 +1,375 @@
+//! Crashes, failing writes and full disks at every single operation on the home, each followed by a start
+//! and an exact comparison of what was captured with what was written.
+
+mod pipeline;
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::{Pipeline, TestClock, drain_some};
+use serde_json::Value;
+use tailspool::disk::{Disk, Fault, Loss, SimDisk};
+use tailspool::error::{Error, ErrorKind};
+use tailspool::ledger::current_fold;
+use tailspool::limits::{FULL_RETRY, READ_BYTES};
+use tailspool::queue::drain::Format;
+
+/// What was captured or must be: path, epoch, offset, line.
+type Line = (String, u64, u64, String);
+
+/// What happens to the logs between two passes, and the lines that this completes.
+type Phase = (fn(&Path), Vec<Line>);
+
+fn append(path: &Path, text: &str) {
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+fn line(path: &str, epoch: u64, offset: u64, text: &str) -> Line {
+    (path.into(), epoch, offset, text.into())
+}
+
+/// Every transition of this version, with blank lines, an unfinished line, and files without lines.
+fn ordinary_days() -> Vec<Phase> {
+    vec![
+        (
+            |top| {
+                append(&top.join("a.jsonl"), "{\"a\":1}\n\n{\"a\":2}\n{\"half");
+                append(&top.join("b.jsonl"), "b1\nb2\n");
+                append(&top.join("c.jsonl"), "");
+                append(&top.join("d.jsonl"), "\n\n");
+            },
+            vec![
+                line("a.jsonl", 0, 0, "{\"a\":1}"),
+                line("a.jsonl", 0, 9, "{\"a\":2}"),
+                line("b.jsonl", 0, 0, "b1"),
+                line("b.jsonl", 0, 3, "b2"),
+            ],
+        ),
+        (
+            |top| {
+                append(&top.join("a.jsonl"), "\":true}\nnext\n");
+                append(&top.join("c.jsonl"), "c1\n");
+            },
+            vec![
+                line("a.jsonl", 0, 17, "{\"half\":true}"),
+                line("a.jsonl", 0, 31, "next"),
+                line("c.jsonl", 0, 0, "c1"),
+            ],
+        ),
+        (
+            |top| {
+                fs::write(top.join("a.jsonl"), "new\n").unwrap();
+                fs::rename(top.join("b.jsonl"), top.join("b.jsonl.1")).unwrap();
+                append(&top.join("b.jsonl"), "b3\n");
+                fs::remove_file(top.join("c.jsonl")).unwrap();
+                fs::write(top.join("d.jsonl"), "rewritten from the start\n").unwrap();
+            },
+            vec![
+                line("a.jsonl", 1, 0, "new"),
+                line("b.jsonl", 0, 0, "b3"),
+                line("d.jsonl", 1, 0, "rewritten from the start"),
+            ],
+        ),
+        (
+            |top| {
+                append(&top.join("a.jsonl"), "last\n");
+                append(&top.join("b.jsonl"), "b4\n\u{e9}\n");
+            },
+            vec![
+                line("a.jsonl", 1, 4, "last"),
+                line("b.jsonl", 0, 3, "b4"),
+                line("b.jsonl", 0, 6, "\u{e9}"),
+            ],
+        ),
+    ]
+}
+
+/// A line too long for memory between two short ones.
+fn a_long_line() -> Vec<Phase> {
+    fn text() -> String {
+        "long \"line\" \u{e9} ".repeat(READ_BYTES / 10)
+    }
+    let second = 6 + text().len() as u64 + 1;
+    vec![(
+        |top| append(&top.join("l.jsonl"), &format!("first\n{}\nsecond\n", text())),
+        vec![
+            line("l.jsonl", 0, 0, "first"),
+            line("l.jsonl", 0, 6, &text()),
+            line("l.jsonl", 0, second, "second"),
+        ],
+    )]
+}
+
+/// What was handed out, by ULID.
+#[derive(Default)]
+struct Delivered(BTreeMap<String, (Line, String)>);
+
+impl Delivered {
+    /// A record that is handed out again must be the same record.
+    fn take(&mut self, disk: &SimDisk, top: &Path, records_max: u64, may_fail: bool) {
+        let (text, report) = drain_some(disk, Format::Envelope, records_max, false);
+        assert!(
+            may_fail || disk.crashed() || report.failures.is_empty(),
+            "{:?}",
+            report.failures
+        );
+        for text in text.split(|byte| *byte == b'\n').filter(|text| !text.is_empty()) {
+            let envelope: Value = serde_json::from_slice(text).unwrap();
+            let (record, source) = (&envelope["record"], &envelope["record"]["source"]);
+            let path = Path::new(source["path"].as_str().unwrap()).strip_prefix(top).unwrap();
+            let line = (
+                path.to_str().unwrap().to_owned(),
+                source["epoch"].as_u64().unwrap(),
+                source["offset"].as_u64().unwrap(),
+                record["surface"].as_str().unwrap().to_owned(),
+            );
+            let file_id = source["file_id"].as_str().unwrap().to_owned();
+            let ulid = envelope["ulid"].as_str().unwrap().to_owned();
+            let value = (line, file_id);
+            let before = self.0.insert(ulid.clone(), value.clone());
+            assert!(before.is_none_or(|before| before == value), "{ulid} was two records");
+        }
+    }
+
+    fn check(&self, expected: &[Line], what: &str) {
+        let mut captured: Vec<_> = self.0.values().map(|(line, _)| line.clone()).collect();
+        let mut expected = expected.to_vec();
+        captured.sort();
+        expected.sort();
+        let show = |lines: &[Line]| -> Vec<String> {
+            lines
+                .iter()
+                .map(|(path, epoch, offset, text)| format!("{path}:{epoch}:{offset} {text:.20}"))
+                .collect()
+        };
+        assert!(
+            captured == expected,
+            "{what}: {:#?} is not {:#?}",
+            show(&captured),
+            show(&expected)
+        );
+        // The map is in the order of the ULIDs; so are the offsets of each file and epoch.
+        let mut last = BTreeMap::new();
+        for ((path, epoch, offset, _), file_id) in self.0.values() {
+            let before = last.insert((file_id, epoch), *offset);
+            assert!(
+                before.is_none_or(|before| before < *offset),
+                "{what}: {path} is out of order"
+            );
+        }
+    }
+}
+
+/// What is planned for one run.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    at: u64,
+    fault: Fault,
+    loss: Loss,
+    /// A second crash, this many operations after the start that follows the first one.
+    again: Option<u64>,
+}
+
+/// A machine on which something is planned to go wrong.
+struct Machine {
+    disk: SimDisk,
+    plan: Option<Plan>,
+    again: Option<u64>,
+}
+
+impl Machine {
+    fn new(plan: Option<Plan>) -> Self {
+        let disk = SimDisk::new();
+        if let Some(plan) = plan {
+            disk.plan(plan.at, plan.fault);
+        }
+        Self {
+            disk,
+            plan,
+            again: plan.and_then(|plan| plan.again),
+        }
+    }
+
+    /// Starts processes until one of them comes to its end.
+    fn run(&mut self, top: &Path, clock: &Arc<TestClock>, phase: usize) {
+        loop {
+            let ended = attempt(&self.disk, top, clock, phase);
+            if let Err(error) = &ended {
+                let full = self.disk.space().unwrap().free == 0;
+                let fault = self.plan.map(|plan| plan.fault);
+                let known = self.disk.crashed() || full || fault == Some(Fault::Eio);
+                assert!(known, "{:?}: {error:?}", self.plan);
+            }
+            self.disk.make_room();
+            if ended.is_ok() && !self.disk.crashed() {
+                return;
+            }
+            self.come_back();
+        }
+    }
+
+    fn come_back(&mut self) {
+        self.disk = self.disk.after_crash(self.plan.map_or(Loss::Nothing, |plan| plan.loss));
+        if let Some(operations) = self.again.take() {
+            self.disk.plan(operations, Fault::CrashBefore);
+        }
+    }
+
+    fn drain(&mut self, top: &Path, records_max: u64, delivered: &mut Delivered) {
+        let may_fail = self.plan.is_some_and(|plan| plan.fault == Fault::Eio);
+        delivered.take(&self.disk, top, records_max, may_fail);
+        self.disk.make_room();
+        if self.disk.crashed() {
+            self.come_back();
+        }
+    }
+}
+
+/// Plays the phases on a machine that goes wrong as planned. Returns the operations that were done.
+fn play(phases: &[Phase], plan: Option<Plan>) -> u64 {
+    let temp = tempfile::tempdir().unwrap();
+    let top = temp.path().canonicalize().unwrap();
+    let what = format!("{plan:?}");
+    let clock = TestClock::new();
+    let mut machine = Machine::new(plan);
+    let mut expected: Vec<Line> = Vec::new();
+    let mut delivered = Delivered::default();
+    for (phase, (change, lines)) in phases.iter().enumerate() {
+        change(&top);
+        expected.extend_from_slice(lines);
+        machine.run(&top, &clock, phase);
+        // A reader between the passes; it stops inside a batch.
+        machine.drain(&top, 2, &mut delivered);
+    }
+    let mut operations = 0;
+    // The plan and its second crash may both come here still.
+    for _ in 0..3 {
+        machine.run(&top, &clock, phases.len());
+        machine.drain(&top, u64::MAX, &mut delivered);
+        operations = operations.max(machine.disk.operations());
+    }
+    delivered.check(&expected, &what);
+    let fold = current_fold(&machine.disk).unwrap();
+    assert_eq!(fold.captured_lines, expected.len() as u64, "{what}");
+    let left = machine.disk.list(Path::new("pending")).unwrap();
+    assert!(left.is_empty(), "{what}: {left:?}");
+    operations
+}
+
+/// One process: starts, looks until everything is captured, and stops, now and then without stopping well.
+fn attempt(disk: &SimDisk, top: &Path, clock: &Arc<TestClock>, phase: usize) -> Result<(), Error> {
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let mut pipeline = Pipeline::start(&shared, top, clock)?;
+    pipeline.capture.segment_bytes_max(1500);
+    loop {
+        pipeline.look_step_by_step()?;
+        if pipeline.capture.queue_full().is_none() {
+            break;
+        }
+        disk.make_room();
+        clock.pass(FULL_RETRY);
+        pipeline.capture.tick()?;
+    }
+    clock.pass(Duration::from_secs(1));
+    if phase % 2 == 0 {
+        pipeline.capture.stop()?;
+    }
+    Ok(())
+}
+
+fn every_operation(phases: &[Phase], faults: &[Fault], losses: &[Loss]) {
+    let operations = play(phases, None);
+    assert!(operations > 20, "there is something to attack: {operations}");
+    for at in 0..operations {
+        for fault in faults {
+            for loss in losses {
+                play(
+                    phases,
+                    Some(Plan {
+                        at,
+                        fault: *fault,
+                        loss: *loss,
+                        again: None,
+                    }),
+                );
+            }
+        }
+    }
+}
+
+const CRASHES: [Fault; 3] = [Fault::CrashBefore, Fault::CrashInside, Fault::CrashAfter];
+
+#[test]
+fn a_crash_at_any_operation_loses_and_doubles_nothing() {
+    every_operation(&ordinary_days(), &CRASHES, &Loss::ALL);
+}
+
+#[test]
+fn a_failing_operation_loses_and_doubles_nothing_whatever_the_next_start_finds() {
+    every_operation(&ordinary_days(), &[Fault::Eio], &Loss::ALL);
+}
+
+#[test]
+fn a_full_disk_at_any_operation_loses_and_doubles_nothing_once_there_is_room() {
+    every_operation(&ordinary_days(), &[Fault::Full], &[Loss::Nothing]);
+}
+
+#[test]
+fn a_long_line_survives_a_fault_at_any_operation() {
+    every_operation(
+        &a_long_line(),
+        &[Fault::CrashInside, Fault::CrashAfter, Fault::Full],
+        &[Loss::Half],
+    );
+}
+
+#[test]
+fn a_second_crash_while_the_first_one_is_repaired_loses_and_doubles_nothing() {
+    let phases = ordinary_days();
+    let operations = play(&phases, None);
+    for at in (0..operations).step_by(5) {
+        for again in 0..14 {
+            for loss in [Loss::Everything, Loss::Half] {
+                play(
+                    &phases,
+                    Some(Plan {
+                        at,
+                        fault: Fault::CrashAfter,
+                        loss,
+                        again: Some(again),
+                    }),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failed_sync_is_final_for_the_process() {
+    let temp = tempfile::tempdir().unwrap();
+    append(&temp.path().join("a.jsonl"), "one\n");
+    let clock = TestClock::new();
+    let mut latched = 0;
+    for operation in 0..12 {
+        let disk = SimDisk::new();
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let mut pipeline = Pipeline::start(&shared, temp.path(), &clock).unwrap();
+        disk.plan(operation, Fault::Eio);
+        let Err(error) = pipeline.look() else { continue };
+        assert_eq!(error.kind(), ErrorKind::Latched, "operation {operation}");
+        let before = disk.operations();
+        let again = pipeline.look().unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::Latched);
+        assert_eq!(disk.operations(), before, "nothing more is written");
+        latched += 1;
+    }
+    assert!(
+        latched >= 5,
+        "create, write, sync, sync of the directory, write and sync of the ledger: {latched}"
+    );
+}

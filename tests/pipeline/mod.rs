@@ -1,0 +1,159 @@
+//! The whole pipeline in one thread, on a clock that the test owns.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tailspool::capture::{Capture, CaptureOptions};
+use tailspool::clock::Clock;
+use tailspool::disk::Disk;
+use tailspool::error::Error;
+use tailspool::queue::drain::{DrainOptions, DrainReport, Format, Output, drain};
+use tailspool::source::polling::PollingSource;
+use tailspool::source::roots::{self, RootSpec};
+use tailspool::source::scope::Scope;
+use tailspool::source::tailer::SourceOptions;
+use tailspool::source::tree::{OsTree, Tree};
+use tailspool::source::{Budget, Source};
+
+/// A clock that only the test moves.
+pub struct TestClock {
+    begin: Instant,
+    passed: Mutex<Duration>,
+}
+
+impl TestClock {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            begin: Instant::now(),
+            passed: Mutex::default(),
+        })
+    }
+
+    pub fn pass(&self, time: Duration) {
+        *self.passed.lock().unwrap() += time;
+    }
+
+    fn passed(&self) -> Duration {
+        *self.passed.lock().unwrap()
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Instant {
+        self.begin + self.passed()
+    }
+
+    fn utc(&self) -> Timestamp {
+        let begin: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        begin + self.passed()
+    }
+}
+
+/// Random parts that are the same in each run.
+pub fn counted() -> Box<dyn FnMut() -> u128 + Send> {
+    let mut drawn = 0;
+    Box::new(move || {
+        drawn += 1000;
+        drawn
+    })
+}
+
+/// A capture and the source that feeds it.
+pub struct Pipeline {
+    pub capture: Capture,
+    pub source: PollingSource,
+    pub clock: Arc<TestClock>,
+}
+
+impl Pipeline {
+    /// Starts on `disk`, watching `top`.
+    pub fn start(disk: &Arc<dyn Disk>, top: &Path, clock: &Arc<TestClock>) -> Result<Self, Error> {
+        Self::start_with(
+            disk,
+            top,
+            &["."],
+            clock,
+            Box::<OsTree>::default(),
+            CaptureOptions::default(),
+        )
+    }
+
+    pub fn start_with(
+        disk: &Arc<dyn Disk>,
+        top: &Path,
+        roots: &[&str],
+        clock: &Arc<TestClock>,
+        tree: Box<dyn Tree>,
+        options: CaptureOptions,
+    ) -> Result<Self, Error> {
+        let clock_dyn: Arc<dyn Clock> = Arc::<TestClock>::clone(clock);
+        let capture = Capture::open(Arc::clone(disk), Arc::clone(&clock_dyn), counted(), options)?;
+        let scope = Scope::new(None, &[top.to_owned()])?;
+        let specs = roots.iter().map(|root| RootSpec {
+            path: if *root == "." { top.to_owned() } else { top.join(root) },
+            agent: None,
+        });
+        let roots = roots::check(specs.collect(), &scope, None)?;
+        let source = PollingSource::new(SourceOptions::new(roots, scope), tree, clock_dyn, capture.fold())?;
+        Ok(Self {
+            capture,
+            source,
+            clock: Arc::clone(clock),
+        })
+    }
+
+    /// One whole pass, with a commit after each job, so that a pass has many commits.
+    pub fn look_step_by_step(&mut self) -> Result<(), Error> {
+        self.source.sweep_now();
+        loop {
+            let report = self.source.poll(Budget { bytes: 1 }, &mut self.capture)?;
+            self.capture.commit()?;
+            if !report.more || report.refused {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One whole pass and one commit.
+    pub fn look(&mut self) -> Result<(), Error> {
+        self.source.sweep_now();
+        loop {
+            let report = self.source.poll(Budget { bytes: u64::MAX }, &mut self.capture)?;
+            if !report.more || report.refused {
+                return self.capture.commit();
+            }
+        }
+    }
+}
+
+/// Collects what is drained.
+#[derive(Default)]
+pub struct Collected(pub Vec<u8>);
+
+impl Output for Collected {
+    fn writer(&mut self) -> &mut dyn Write {
+        &mut self.0
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Drains at most `records_max` records; what was handed out, and the report.
+pub fn drain_some(disk: &dyn Disk, format: Format, records_max: u64, peek: bool) -> (Vec<u8>, DrainReport) {
+    let mut out = Collected::default();
+    let options = DrainOptions {
+        format,
+        records_max,
+        peek,
+    };
+    let report = drain(disk, options, &mut out).unwrap();
+    (out.0, report)
+}
