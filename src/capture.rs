@@ -460,7 +460,7 @@ impl EventSink for Capture {
                 self.open.begin_run(block.file, line.offset, line.number);
             }
             self.open.push(&line, &stamp, unix_ms, &mut self.ulids);
-            if self.observer.is_some() {
+            if self.observer.is_some() && !line.bytes.is_empty() {
                 let length = line.bytes.len() as u64;
                 let event = Event::of_line(block.file, line.offset, length, Some(line.bytes), accepted_at);
                 self.open.events.push(event);

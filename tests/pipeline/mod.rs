@@ -22,20 +22,23 @@ use tailspool::source::tree::{OsTree, Tree};
 use tailspool::source::{Budget, Source};
 
 /// A clock that only the test moves.
-pub struct TestClock {
+pub(crate) struct TestClock {
     begin: Instant,
+    /// Near the time of the files, or none of them would count as recent.
+    begin_utc: Timestamp,
     passed: Mutex<Duration>,
 }
 
 impl TestClock {
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             begin: Instant::now(),
+            begin_utc: Timestamp::now(),
             passed: Mutex::default(),
         })
     }
 
-    pub fn pass(&self, time: Duration) {
+    pub(crate) fn pass(&self, time: Duration) {
         *self.passed.lock().unwrap() += time;
     }
 
@@ -50,13 +53,12 @@ impl Clock for TestClock {
     }
 
     fn utc(&self) -> Timestamp {
-        let begin: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
-        begin + self.passed()
+        self.begin_utc + self.passed()
     }
 }
 
 /// Random parts that are the same in each run.
-pub fn counted() -> Box<dyn FnMut() -> u128 + Send> {
+pub(crate) fn counted() -> Box<dyn FnMut() -> u128 + Send> {
     let mut drawn = 0;
     Box::new(move || {
         drawn += 1000;
@@ -65,15 +67,15 @@ pub fn counted() -> Box<dyn FnMut() -> u128 + Send> {
 }
 
 /// A capture and the source that feeds it.
-pub struct Pipeline {
-    pub capture: Capture,
-    pub source: PollingSource,
-    pub clock: Arc<TestClock>,
+pub(crate) struct Pipeline {
+    pub(crate) capture: Capture,
+    pub(crate) source: PollingSource,
+    pub(crate) clock: Arc<TestClock>,
 }
 
 impl Pipeline {
     /// Starts on `disk`, watching `top`.
-    pub fn start(disk: &Arc<dyn Disk>, top: &Path, clock: &Arc<TestClock>) -> Result<Self, Error> {
+    pub(crate) fn start(disk: &Arc<dyn Disk>, top: &Path, clock: &Arc<TestClock>) -> Result<Self, Error> {
         Self::start_with(
             disk,
             top,
@@ -84,7 +86,7 @@ impl Pipeline {
         )
     }
 
-    pub fn start_with(
+    pub(crate) fn start_with(
         disk: &Arc<dyn Disk>,
         top: &Path,
         roots: &[&str],
@@ -109,7 +111,7 @@ impl Pipeline {
     }
 
     /// One whole pass, with a commit after each job, so that a pass has many commits.
-    pub fn look_step_by_step(&mut self) -> Result<(), Error> {
+    pub(crate) fn look_step_by_step(&mut self) -> Result<(), Error> {
         self.source.sweep_now();
         loop {
             let report = self.source.poll(Budget { bytes: 1 }, &mut self.capture)?;
@@ -121,7 +123,7 @@ impl Pipeline {
     }
 
     /// One whole pass and one commit.
-    pub fn look(&mut self) -> Result<(), Error> {
+    pub(crate) fn look(&mut self) -> Result<(), Error> {
         self.source.sweep_now();
         loop {
             let report = self.source.poll(Budget { bytes: u64::MAX }, &mut self.capture)?;
@@ -134,7 +136,7 @@ impl Pipeline {
 
 /// Collects what is drained.
 #[derive(Default)]
-pub struct Collected(pub Vec<u8>);
+pub(crate) struct Collected(pub(crate) Vec<u8>);
 
 impl Output for Collected {
     fn writer(&mut self) -> &mut dyn Write {
@@ -147,7 +149,7 @@ impl Output for Collected {
 }
 
 /// Drains at most `records_max` records; what was handed out, and the report.
-pub fn drain_some(disk: &dyn Disk, format: Format, records_max: u64, peek: bool) -> (Vec<u8>, DrainReport) {
+pub(crate) fn drain_some(disk: &dyn Disk, format: Format, records_max: u64, peek: bool) -> (Vec<u8>, DrainReport) {
     let mut out = Collected::default();
     let options = DrainOptions {
         format,
