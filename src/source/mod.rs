@@ -144,8 +144,8 @@ pub trait LongLine {
     /// Its physical number, from 1.
     fn number(&self) -> u64;
 
-    /// Reads it from its first byte; the newline is not given out. Every reading must be to the end, and
-    /// whether the bytes were those of one and the same line is known only from [`LongLine::check`].
+    /// Reads it from its first byte; the newline is not given out. At least one reading must be to the end,
+    /// and whether the bytes were those of one and the same line is known only from [`LongLine::check`].
     fn read(&self) -> Box<dyn Read + '_>;
 
     /// To be asked after the last reading, before the line is committed: the evidence behind the line, or

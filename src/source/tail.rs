@@ -1,5 +1,6 @@
 //! Reading one file from its cursor: the checks before and after each read, and lines of any length.
 
+use std::cell::RefCell;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -210,6 +211,7 @@ impl Cursor {
             cursor: self,
             end,
             opening,
+            closing: RefCell::default(),
         };
         match sink.long_line(&mut line)? {
             LongVerdict::Taken(evidence) => {
@@ -320,6 +322,8 @@ struct Streamed<'a> {
     end: u64,
     /// Its first bytes.
     opening: Window,
+    /// Its last bytes, as the last whole reading gave them out.
+    closing: RefCell<Vec<u8>>,
 }
 
 impl LongLine for Streamed<'_> {
@@ -344,37 +348,39 @@ impl LongLine for Streamed<'_> {
             log: self.log,
             at: self.cursor.offset,
             end: self.end - 1,
+            last: Vec::new(),
+            closing: &self.closing,
         })
     }
 
     fn check(&self) -> Option<Evidence> {
-        let start = self.cursor.offset;
-        let long_enough = self.log.stat().ok()?.size >= self.end;
-        let opening = window_holds(self.log, &self.opening, start).ok()?;
-        let before = match &self.cursor.evidence {
-            Some(evidence) => {
-                let guard = start - u64::from(evidence.guard.length);
-                window_holds(self.log, &evidence.guard, guard).ok()? && head_holds(self.log, evidence, start).ok()?
-            }
-            None => true,
-        };
-        if !(long_enough && opening && before) {
+        let before = self.cursor.evidence.as_ref();
+        let lead = before.map_or(0, |evidence| evidence.guard.bytes());
+        let start = self.cursor.offset - lead as u64;
+        if self.log.stat().ok()?.size < self.end {
             return None;
         }
-        let mut bytes = [0; WINDOW_BYTES_MAX];
-        let guard_start = self.end - WINDOW_BYTES_MAX as u64;
-        if read_full(self.log, &mut bytes, guard_start).ok()? < bytes.len() || bytes.last() != Some(&b'\n') {
+        let mut bytes = [0; 2 * WINDOW_BYTES_MAX];
+        let bytes = &mut bytes[..lead + WINDOW_BYTES_MAX];
+        let read = read_full(self.log, bytes, start).ok()?;
+        let (guard, opening) = bytes[..read].split_at_checked(lead)?;
+        if !self.opening.holds(opening) || before.is_some_and(|before| !before.guard.holds(guard)) {
             return None;
         }
-        let guard = Window::over(&bytes);
-        let head = match &self.cursor.evidence {
-            Some(evidence) if evidence.head.bytes() == WINDOW_BYTES_MAX => evidence.head,
-            _ => {
-                let read = read_full(self.log, &mut bytes, 0).ok()?;
-                Window::over(&bytes[..read])
+        let head = match before {
+            Some(before) if before.head.bytes() == WINDOW_BYTES_MAX => {
+                let holds = window_holds(self.log, &before.head, 0).ok()?;
+                holds.then_some(before.head)?
             }
+            // Then the guard begins at the start of the file.
+            _ => Window::over(&bytes[..WINDOW_BYTES_MAX]),
         };
-        Some(Evidence { head, guard })
+        // The new guard is made of what was read, so that a change that comes only now is seen by the next look.
+        let mut closing = self.closing.borrow().clone();
+        closing.push(b'\n');
+        let guard = Window::over(&closing);
+        let holds = window_holds(self.log, &guard, self.end - closing.len() as u64).ok()?;
+        (holds && closing.len() == WINDOW_BYTES_MAX).then_some(Evidence { head, guard })
     }
 }
 
@@ -383,6 +389,22 @@ struct Pieces<'a> {
     log: &'a dyn Log,
     at: u64,
     end: u64,
+    last: Vec<u8>,
+    closing: &'a RefCell<Vec<u8>>,
+}
+
+impl Pieces<'_> {
+    /// Keeps the last bytes: one less than a window, since the newline follows.
+    fn keep(&mut self, bytes: &[u8]) {
+        const KEPT: usize = WINDOW_BYTES_MAX - 1;
+        let fresh = &bytes[bytes.len().saturating_sub(KEPT)..];
+        let spare = (self.last.len() + fresh.len()).saturating_sub(KEPT);
+        self.last.drain(..spare);
+        self.last.extend_from_slice(fresh);
+        if self.at == self.end {
+            self.closing.replace(self.last.clone());
+        }
+    }
 }
 
 impl Read for Pieces<'_> {
@@ -403,6 +425,7 @@ impl Read for Pieces<'_> {
             ));
         }
         self.at += read as u64;
+        self.keep(&bytes[..read]);
         Ok(read)
     }
 }
