@@ -1,6 +1,8 @@
 //! Captures the logs below a directory into a home, once, as a program that embeds the library does it:
 //! `cargo run --example capture_once -- LOGS HOME`.
 
+#![allow(clippy::print_stdout, reason = "an example may talk")]
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = CaptureOptions::default();
     let mut capture = Capture::open(Arc::clone(&disk), Arc::clone(&clock), system_random(), options)?;
     capture.observe(Box::new(|event| {
-        println!("{} {}", event.kind, event.path.escape_debug())
+        println!("{} {}", event.kind, event.path.escape_debug());
     }));
 
     let mut options = SourceOptions::new(roots, scope);

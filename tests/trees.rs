@@ -3,6 +3,8 @@
 //!
 //! `TAILSPOOL_BLESS=1 cargo test --test trees` writes the expected events anew.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 mod pipeline;
 
 use std::collections::BTreeMap;
@@ -351,10 +353,11 @@ fn inodes_are_reused(top: &Path) -> bool {
 
 /// Plays one tree; false when this filesystem cannot play it.
 fn play(tree: &Path) -> bool {
+    let shown = tree.display();
     let script = fs::read_to_string(tree.join("script.jsonl")).unwrap();
     let mut lines = script.lines();
-    let head: Head = serde_json::from_str(lines.next().unwrap()).unwrap_or_else(|error| panic!("{tree:?}:1: {error}"));
-    assert!(head.options.is_empty(), "{tree:?}: no option is known");
+    let head: Head = serde_json::from_str(lines.next().unwrap()).unwrap_or_else(|error| panic!("{shown}:1: {error}"));
+    assert!(head.options.is_empty(), "{shown}: no option is known");
     let temp = tempfile::tempdir().unwrap();
     let base = temp.path().canonicalize().unwrap();
     let top = base.join("tree");
@@ -363,7 +366,7 @@ fn play(tree: &Path) -> bool {
         None => {}
         Some("inode-reuse") if inodes_are_reused(&top) => {}
         Some("inode-reuse") => return false,
-        Some(other) => panic!("{tree:?}: unknown need {other}"),
+        Some(other) => panic!("{shown}: unknown need {other}"),
     }
     let disk: Arc<dyn Disk> = Arc::new(OsDisk::create(&base.join("home")).unwrap());
     let mut player = Player {
@@ -377,7 +380,7 @@ fn play(tree: &Path) -> bool {
     };
     player.start();
     for (number, line) in lines.enumerate() {
-        let operation = serde_json::from_str(line).unwrap_or_else(|error| panic!("{tree:?}:{}: {error}", number + 2));
+        let operation = serde_json::from_str(line).unwrap_or_else(|error| panic!("{shown}:{}: {error}", number + 2));
         player.play(operation);
     }
     player.pipeline.take().unwrap().capture.stop().unwrap();

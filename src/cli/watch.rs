@@ -14,6 +14,7 @@ use crate::capture::{Capture, CaptureOptions};
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, ErrorKind};
+use crate::limits::HOT_INTERVAL;
 use crate::pure::ulids::system_random;
 use crate::queue::depth::{QueueLimits, list};
 use crate::show::bytes;
@@ -105,7 +106,8 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     let mut source_options = SourceOptions::new(roots, scope);
     source_options.home = Some(identity);
     source_options.globs = args.glob;
-    source_options.interval = args.interval;
+    // With `--once` a walk is repeated only for what could not be looked at.
+    source_options.interval = if args.once { HOT_INTERVAL } else { args.interval };
     source_options.once = args.once;
     let mut source = PollingSource::new(source_options, Box::<OsTree>::default(), clock, capture.fold())?;
     let mut tell = |moment: Moment<'_>| say_moment(common, &*disk, moment);

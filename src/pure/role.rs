@@ -306,7 +306,7 @@ mod tests {
     fn json_is_one_value_of_any_depth_and_nothing_else() {
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         for text in ["{}", " 1e400 ", r#""\ud83d""#, "[1,{}]\r", "null", &deep] {
-            assert!(is_json(text), "{:.40}", text);
+            assert!(is_json(text), "{text:.40}");
             assert!(is_json_stream(text.as_bytes()).unwrap());
         }
         for text in [

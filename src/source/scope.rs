@@ -34,12 +34,11 @@ impl Scope {
             allowed.push(home);
         }
         if allowed.is_empty() {
-            log::error!(code = VIOLATION; "HOME is empty, missing or `/`: it bounds nothing");
-            return Err(Error::new(
-                ErrorKind::Scope,
-                "nothing may be watched: HOME is empty, missing or `/`",
-            )
-            .hint("name the directory that may be watched with --scope DIR"));
+            return Err(Error::new(ErrorKind::Scope, "nothing may be watched:")
+                .because(format!(
+                    "{VIOLATION}: HOME is empty, missing or `/`, and bounds nothing"
+                ))
+                .hint("name the directory that may be watched with --scope DIR"));
         }
         Ok(Self { allowed })
     }
@@ -50,8 +49,6 @@ impl Scope {
             return Ok(());
         }
         let list: Vec<_> = self.allowed.iter().map(|scope| scope.display().to_string()).collect();
-        log::error!(code = VIOLATION, root:% = resolved.display(), scopes = list.join(", ");
-            "the root lies outside every scope; nothing was opened");
         Err(Error::new(ErrorKind::Scope, "outside the scope:")
             .at(given)
             .because(format!(

@@ -5,9 +5,10 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::{Job, Key, Seen, Tailer, Turn};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::pure::step::{Known, Look, Step, Why, step};
 use crate::show::Shown;
+use crate::source::scope;
 use crate::source::tree::{Kind, Log, Stat, split};
 use crate::source::{EventSink, Transition, Verdict};
 
@@ -93,6 +94,9 @@ impl Tailer {
     fn open_root(&mut self, root: usize) -> Result<(), (Why, io::Error)> {
         let watched = &mut self.roots[root];
         if let Err(error) = watched.root.appear(&self.scope) {
+            if error.kind() == ErrorKind::Scope && !self.told.contains(&watched.root.resolved) {
+                log::error!(code = scope::VIOLATION; "{error}: nothing in it is opened");
+            }
             return Err((Why::Failed, io::Error::other(error.to_string())));
         }
         let Some(place) = &watched.root.place else {

@@ -1,0 +1,85 @@
+//! House rules that no lint knows.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The lines of `src/`, without the test modules, that hold one of `words`; `but` names files that may.
+fn lines_with(words: &[&str], but: &[&str]) -> Vec<String> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    sources(&top.join("src"), &mut files);
+    assert!(files.len() > 20, "the sources were found");
+    let mut hits = Vec::new();
+    for path in files {
+        let name = path.strip_prefix(top).unwrap().to_str().unwrap().to_owned();
+        if but.iter().any(|allowed| name.starts_with(allowed)) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        for line in code.lines().filter(|line| words.iter().any(|word| line.contains(word))) {
+            hits.push(format!("{name}: {}", line.trim()));
+        }
+    }
+    hits
+}
+
+#[test]
+fn only_the_disk_writes_syncs_renames_and_locks() {
+    let words = [
+        "fs::write",
+        " File::",
+        "OpenOptions",
+        "fs::rename",
+        "renameat",
+        "fsync",
+        "fdatasync",
+        "sync_all",
+        "sync_data",
+        "flock(",
+        "unlinkat",
+        "remove_file",
+        "mkdirat",
+        "create_dir_all",
+        "ftruncate",
+        "set_len",
+    ];
+    assert_eq!(lines_with(&words, &["src/disk/"]), [""; 0]);
+}
+
+#[test]
+fn only_the_tree_opens_logs() {
+    let words = [" File::", "fs::read", "openat", "fs::read_dir"];
+    assert_eq!(lines_with(&words, &["src/disk/", "src/source/tree.rs"]), [""; 0]);
+}
+
+#[test]
+fn the_rules_know_no_file_thread_clock_or_environment() {
+    let words = [
+        "std::fs",
+        "std::thread",
+        "Instant",
+        "SystemTime",
+        "std::env",
+        "Timestamp::now",
+        "rustix",
+    ];
+    let hits: Vec<_> = lines_with(&words, &[])
+        .into_iter()
+        .filter(|hit| hit.starts_with("src/pure/"))
+        .collect();
+    assert_eq!(hits, [""; 0]);
+}
