@@ -199,7 +199,7 @@ impl Machine {
 
     /// Starts processes until one of them comes to its end.
     fn run(&mut self, top: &Path, clock: &Arc<TestClock>, phase: usize) {
-        loop {
+        for _ in 0..5 {
             let ended = attempt(&self.disk, top, clock, phase);
             if let Err(error) = &ended {
                 let full = self.disk.space().unwrap().free == 0;
@@ -213,6 +213,7 @@ impl Machine {
             }
             self.come_back();
         }
+        panic!("{:?}: no start comes to its end", self.plan);
     }
 
     fn come_back(&mut self) {

@@ -4,6 +4,7 @@
 //! `TAILSPOOL_BLESS=1 cargo test --test trees` writes the expected events anew.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::print_stdout, reason = "it tells what each tree came to")]
 
 mod pipeline;
 
