@@ -164,6 +164,9 @@ def machine(path):
     memory = f"{int(memory.split()[0]) / MIB:.0f} GiB" if memory else "unknown"
     commit = output_of("git", "rev-parse", "--short", "HEAD") or "unknown"
     changed = output_of("git", "status", "--porcelain", "--untracked-files=no", "src", "Cargo.toml", "Cargo.lock")
+    source = f"commit: {commit}{' with changes in src' if changed else ''}"
+    if os.environ.get("TAILSPOOL"):
+        source = "binary: the one in $TAILSPOOL, of unknown commit"
     load = f"{os.getloadavg()[0]:.1f}"
     return [
         f"CPU: {cpu}, {os.cpu_count()} cores; load at the start {load}",
@@ -171,7 +174,7 @@ def machine(path):
         f"filesystem: {filesystem(path)}",
         f"kernel: {platform.system()} {platform.release()}",
         f"rustc: {output_of('rustc', '--version') or 'unknown'}",
-        f"commit: {commit}{' with changes in src' if changed else ''}",
+        source,
     ]
 
 

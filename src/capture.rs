@@ -65,6 +65,7 @@ pub struct Capture {
     depth: Depth,
     full: Option<Full>,
     latched: bool,
+    opened: Instant,
     last_commit: Option<Instant>,
     snapshot: SnapshotPace,
     observer: Option<Observer>,
@@ -122,6 +123,7 @@ impl Capture {
                 ledger_bytes: 0,
                 snapshot_bytes: 0,
             },
+            opened: clock.now(),
             disk,
             clock,
             options,
@@ -208,11 +210,9 @@ impl Capture {
         Ok(self.captured)
     }
 
+    /// When the next commit is due; at once when there was none.
     fn commit_due(&self) -> Instant {
-        match self.last_commit {
-            Some(last) => last + self.options.commit_interval,
-            None => self.clock.now(),
-        }
+        self.last_commit.map_or(self.opened, |last| last + self.options.commit_interval)
     }
 
     fn alive(&self) -> Result<(), Error> {

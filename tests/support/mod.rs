@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fmt::Debug;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
@@ -315,7 +314,7 @@ impl Sandbox {
     }
 
     /// The real command in this sandbox.
-    pub(crate) fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(args);
         self.confine(&mut command);
@@ -347,7 +346,7 @@ impl Sandbox {
     }
 
     /// Runs a command to its end.
-    pub(crate) fn run(&self, args: &[impl AsRef<OsStr>]) -> Ended {
+    pub(crate) fn run(&self, args: &[&str]) -> Ended {
         Running::start(self.command(args)).end()
     }
 
