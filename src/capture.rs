@@ -212,7 +212,8 @@ impl Capture {
 
     /// When the next commit is due; at once when there was none.
     fn commit_due(&self) -> Instant {
-        self.last_commit.map_or(self.opened, |last| last + self.options.commit_interval)
+        self.last_commit
+            .map_or(self.opened, |last| last + self.options.commit_interval)
     }
 
     fn alive(&self) -> Result<(), Error> {

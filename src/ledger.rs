@@ -105,7 +105,8 @@ impl Sealed<'_> {
 /// Reads a segment from byte `start`, which is where a commit begins, and hands out each sealed commit.
 ///
 /// Returns where the last one ends. What follows is a torn tail: no commit in it holds. Lines that do not
-/// fit and are *followed* by a commit that holds are damage. An error of `each` is damage too.
+/// fit and are *followed* by a commit that holds are damage, and so is anything behind a `commit` line that
+/// does not hold, since nothing is appended before a commit is synced. An error of `each` is damage too.
 pub fn scan(
     disk: &dyn Disk,
     segment: u32,
@@ -117,7 +118,8 @@ pub fn scan(
     let reader = disk.read_from(&path, start).map_err(failed)?;
     let mut reader = BufReader::with_capacity(PIECE_BYTES, reader);
     let mut group = Group::default();
-    let (mut at, mut end, mut misfit) = (start, start, None);
+    let (mut at, mut end) = (start, start);
+    let (mut misfit, mut unsealed) = (None, None);
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -129,6 +131,10 @@ pub fn scan(
             .map_err(failed)?;
         if length == 0 {
             return Ok(end);
+        }
+        if let Some(from) = unsealed {
+            let what = format!("the commit that ends at byte {at} does not hold, and more follows it");
+            return Err(damaged(disk, segment, format!("from byte {from}: {what}")));
         }
         at += length as u64;
         if !line.starts_with(COMMIT_PREFIX) {
@@ -152,9 +158,7 @@ pub fn scan(
                 let what = format!("lines from byte {from} do not fit the commit that ends at byte {at}");
                 return Err(damaged(disk, segment, what));
             }
-            None => {
-                misfit.get_or_insert(end);
-            }
+            None => unsealed = Some(end),
         }
         group.bytes.clear();
         group.lines = 0;
@@ -302,5 +306,118 @@ impl Ledger {
         let path = self.disk.show(&segment_path(self.end.segment));
         let error = Error::io(format!("{what} the ledger"), path, cause);
         AppendError::Final(error.kind_set(ErrorKind::Latched))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::SimDisk;
+    use crate::pure::entry::Delete;
+
+    /// A ledger of three commits, and where each of them ends.
+    fn three_commits() -> (SimDisk, Vec<u64>) {
+        let disk = SimDisk::new();
+        disk.create_dir(Path::new(PROVENANCE)).unwrap();
+        disk.create(&segment_path(1)).unwrap();
+        let mut ledger = Ledger::open(Arc::new(disk.clone()), &Fold::default(), 1, 0).unwrap();
+        let mut ends = Vec::new();
+        for number in 1..=3_u64 {
+            let entry = Entry::Delete(Delete {
+                file_id: ulid::Ulid(number.into()),
+                epoch: 0,
+                session_id: "s".into(),
+                path: "/s.jsonl".into(),
+                path_base64: None,
+                device: 1,
+                inode: number,
+                offset: 7,
+            });
+            let entries = vec![entry; usize::try_from(number).unwrap()];
+            let (_, mark) = ledger.append(&entries, Vec::new(), Timestamp::UNIX_EPOCH).unwrap();
+            ends.push(mark.offset);
+        }
+        (disk, ends)
+    }
+
+    fn bytes_of(disk: &SimDisk) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        disk.read_from(&segment_path(1), 0)
+            .unwrap()
+            .read_to_end(&mut bytes)
+            .unwrap();
+        bytes
+    }
+
+    /// The numbers of the commits that a scan of `bytes` finds, and where they end.
+    fn scanned(bytes: &[u8]) -> Result<(Vec<u64>, u64), Error> {
+        let disk = SimDisk::new();
+        disk.create(&segment_path(1)).unwrap().write_at(bytes, 0).unwrap();
+        let mut found = Vec::new();
+        let end = scan(&disk, 1, 0, |sealed| {
+            found.push(sealed.commit.commit);
+            Ok(())
+        })?;
+        Ok((found, end))
+    }
+
+    #[test]
+    fn a_ledger_that_ends_anywhere_is_good_up_to_its_last_whole_commit() {
+        let (disk, ends) = three_commits();
+        let bytes = bytes_of(&disk);
+        for length in 0..=bytes.len() {
+            let whole = ends.iter().filter(|end| **end <= length as u64).count();
+            let (found, end) = scanned(&bytes[..length]).unwrap();
+            assert_eq!(found.len(), whole, "{length} bytes");
+            assert_eq!(end, if whole == 0 { 0 } else { ends[whole - 1] }, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_damage_unless_it_may_be_a_torn_tail() {
+        let (disk, ends) = three_commits();
+        let bytes = bytes_of(&disk);
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 4;
+            match scanned(&flipped) {
+                Err(error) => assert!((at as u64) < ends[1], "byte {at}: {error}"),
+                Ok((found, end)) => {
+                    assert!(at as u64 >= ends[1], "byte {at} was not seen");
+                    assert_eq!((found, end), (vec![1, 2], ends[1]), "byte {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_or_doubled_line_is_damage() {
+        let (disk, _) = three_commits();
+        let bytes = bytes_of(&disk);
+        let lines: Vec<_> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+        // The first two commits have five lines.
+        for at in 0..4 {
+            let mut missing = lines.clone();
+            missing.remove(at);
+            let mut doubled = lines.clone();
+            doubled.insert(at, lines[at]);
+            for changed in [missing, doubled] {
+                let found = scanned(&changed.concat());
+                // Without its `commit` line the first commit reads as more lines of the second one.
+                assert!(found.is_err(), "line {at}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_segment_is_damage() {
+        let disk = SimDisk::new();
+        assert_eq!(segments(&disk).unwrap(), 0);
+        disk.create_dir(Path::new(PROVENANCE)).unwrap();
+        disk.create(&segment_path(1)).unwrap();
+        disk.create(&segment_path(3)).unwrap();
+        assert!(segments(&disk).is_err());
+        disk.create(&segment_path(2)).unwrap();
+        assert_eq!(segments(&disk).unwrap(), 3);
     }
 }
