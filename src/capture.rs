@@ -114,13 +114,19 @@ impl Capture {
         random: Box<dyn FnMut() -> u128 + Send>,
         options: CaptureOptions,
     ) -> Result<Self, Error> {
-        let Started { lock, fold, ledger } = start(&disk, clock.utc())?;
+        let Started {
+            lock,
+            fold,
+            ledger,
+            behind_bytes,
+        } = start(&disk, clock.utc())?;
         let depth = depth::list(&*disk)?.depth();
         Ok(Self {
             ulids: Ulids::above(fold.ulid_high_water, random),
             snapshot: SnapshotPace {
-                commit: fold.commit,
-                ledger_bytes: 0,
+                // What the snapshot of before does not cover counts already.
+                commit: if behind_bytes == 0 { fold.commit } else { 0 },
+                ledger_bytes: behind_bytes,
                 snapshot_bytes: 0,
             },
             opened: clock.now(),
@@ -163,6 +169,11 @@ impl Capture {
     /// Why nothing is taken now; None when something is.
     pub fn queue_full(&self) -> Option<&str> {
         self.full.as_ref().map(|full| full.reason.as_str())
+    }
+
+    /// Bytes of lines that were taken and are not committed.
+    pub fn uncommitted_bytes(&self) -> u64 {
+        self.open.source_bytes()
     }
 
     /// When [`Capture::tick`] has something to do.
@@ -256,6 +267,14 @@ impl Capture {
             return Err(error);
         }
         let name = file.as_ref().map(|file| file.batch().name());
+        // A contradiction that came into the ledger would make every start refuse.
+        if let Err(what) = self.fold.accepts(&self.open.entries) {
+            return Err(self.latch(
+                "the cursors contradict each other; not committed:",
+                name.as_deref(),
+                what,
+            ));
+        }
         if let Some(file) = &mut file
             && let Err(cause) = file.sync(&*self.disk)
         {
@@ -369,7 +388,7 @@ impl Capture {
     fn has_room(&mut self) -> Result<bool, Error> {
         self.alive()?;
         if self.full.is_none() && self.open.is_empty() {
-            self.look_for_limits()?;
+            self.look_for_limits();
         }
         if self.full.is_some() {
             self.find_room()?;
@@ -378,12 +397,17 @@ impl Capture {
     }
 
     /// Sets or clears `full` by the limits and the disk.
-    fn look_for_limits(&mut self) -> Result<(), Error> {
+    fn look_for_limits(&mut self) {
         let mut reason = self.options.limits.reached(self.depth);
         if reason.is_some() {
-            // Others drain it; only a listing knows.
-            self.depth = depth::list(&*self.disk)?.depth();
-            reason = self.options.limits.reached(self.depth);
+            // Others drain it; only a listing knows. One that fails shows no room.
+            match depth::list(&*self.disk) {
+                Ok(listing) => {
+                    self.depth = listing.depth();
+                    reason = self.options.limits.reached(self.depth);
+                }
+                Err(error) => log::info!("the queue stays full: {error}"),
+            }
         }
         let space = self.disk.space();
         if reason.is_none() && space.is_ok_and(depth::disk_is_full) {
@@ -393,7 +417,6 @@ impl Capture {
             Some(reason) => self.set_full(reason),
             None => self.full = None,
         }
-        Ok(())
     }
 
     /// At most once a second: whether there is room again, and a commit of what waits for it.
@@ -402,7 +425,7 @@ impl Capture {
             return Ok(());
         }
         if self.open.is_empty() {
-            self.look_for_limits()?;
+            self.look_for_limits();
         } else {
             self.open.close_run();
             if self.commit_open()? == Committed::NoRoom {

@@ -115,5 +115,5 @@ pub fn is_held(disk: &dyn Disk) -> bool {
     let Ok(mut file) = disk.open(Path::new(LOCK), false) else {
         return false;
     };
-    matches!(file.try_lock(), Ok(false))
+    matches!(file.is_locked(), Ok(true))
 }

@@ -129,7 +129,8 @@ pub fn scan(
             .take(limit)
             .read_until(b'\n', &mut line)
             .map_err(failed)?;
-        if length == 0 {
+        // A line that is not whole is the end: its writer may be at it this moment.
+        if length == 0 || (line.last() != Some(&b'\n') && length < LEDGER_LINE_BYTES_MAX) {
             return Ok(end);
         }
         if let Some(from) = unsealed {

@@ -44,6 +44,9 @@ pub const SNAPSHOT_EVERY_BYTES: u64 = 1024 * 1024;
 /// An envelope longer than this is streamed by `drain` rather than held.
 pub const ENVELOPE_IN_MEMORY_BYTES: usize = 8 * 1024 * 1024;
 
+/// How often a file may change under the reading before its turn ends.
+pub const CHANGES_MAX: u32 = 8;
+
 /// Open handles kept for recently active files. Half of `RLIMIT_NOFILE` bounds it too.
 pub const HANDLES_MAX: usize = 256;
 
@@ -65,6 +68,9 @@ pub const HOT_WINDOW: Duration = Duration::from_secs(60);
 /// Time between two looks at hot files.
 pub const HOT_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Longest time that can be asked for, so that no sum of times overflows.
+pub const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// Least time between two commits, unless a batch is full.
 pub const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -78,15 +84,20 @@ pub const STATUS_EVERY: Duration = Duration::from_secs(1);
 pub const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Passes that `--once` grants a look that stays unknown, one [`HOT_INTERVAL`] apart.
-pub const ONCE_TRIES: u32 = 3;
+pub const ONCE_TRIES: u64 = 3;
 
 const _: () = {
     assert!(READ_BYTES > 2 * WINDOW_BYTES_MAX, "a read holds its window and more");
     assert!(TURN_BYTES >= READ_BYTES as u64, "a turn holds a read");
     assert!(POLL_BYTES >= TURN_BYTES, "a poll holds a turn");
     assert!(PIECE_BYTES >= 2 * WINDOW_BYTES_MAX, "a piece holds the windows");
+    // Each byte of a line that is not UTF-8 is at worst six bytes escaped, and 4/3 in base64 beside that.
     assert!(
-        BATCH_BYTES >= 6 * READ_BYTES + 64 * 1024,
-        "a line of one read, at worst six times as long when escaped, fits a batch"
+        3 * ENVELOPE_IN_MEMORY_BYTES >= 22 * READ_BYTES + 3 * 64 * 1024,
+        "the envelope of a line of one read is held in memory"
+    );
+    assert!(
+        BATCH_BYTES >= ENVELOPE_IN_MEMORY_BYTES,
+        "a batch holds such an envelope"
     );
 };

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::cursors::{self, Loaded};
-use crate::disk::Disk;
+use crate::disk::{Disk, EntryKind};
 use crate::error::{Error, ErrorKind};
 use crate::home::{CURSORS, CURSORS_TMP, HomeLock, PENDING, PROVENANCE, QUARANTINE, STATUS_TMP, pending};
 use crate::ledger::{self, Ledger, damaged, segment_path, segments};
@@ -29,6 +29,8 @@ pub struct Started {
     pub fold: Fold,
     /// Open behind the last commit.
     pub ledger: Ledger,
+    /// Bytes of the ledger that the snapshot did not cover.
+    pub behind_bytes: u64,
 }
 
 /// Takes the home and brings it into the state that the last commit left.
@@ -41,12 +43,22 @@ pub fn start(disk: &Arc<dyn Disk>, now: Timestamp) -> Result<Started, Error> {
             .map_err(|cause| Error::io("cannot remove the leftover", at(leftover), cause))?;
     }
     let snapshot = snapshot(&**disk, now)?;
-    let Folded { fold, segment, length } = fold_ledger(&**disk, snapshot)?;
+    let Folded {
+        fold,
+        segment,
+        length,
+        behind_bytes,
+    } = fold_ledger(&**disk, snapshot)?;
     rewrite_segment(&**disk, segment, length)?;
     roll_forward(&**disk)?;
     claim::remove_orphans(&**disk)?;
     let ledger = Ledger::open(Arc::clone(disk), &fold, segment, length)?;
-    Ok(Started { lock, fold, ledger })
+    Ok(Started {
+        lock,
+        fold,
+        ledger,
+        behind_bytes,
+    })
 }
 
 fn make_directories(disk: &dyn Disk) -> io::Result<()> {
@@ -75,6 +87,7 @@ struct Folded {
     /// The last segment, and how many of its bytes are sealed.
     segment: u32,
     length: u64,
+    behind_bytes: u64,
 }
 
 /// Adds to the snapshot what was committed after it. The last segment is checked from its start, since it
@@ -94,7 +107,7 @@ fn fold_ledger(disk: &dyn Disk, snapshot: Fold) -> Result<Folded, Error> {
         ));
     }
     let mut fold = snapshot;
-    let mut length = 0;
+    let (mut length, mut behind_bytes) = (0, 0);
     for number in segment..=last {
         let is_last = number == last;
         let start = if number == segment && !is_last { offset } else { 0 };
@@ -110,6 +123,7 @@ fn fold_ledger(disk: &dyn Disk, snapshot: Fold) -> Result<Folded, Error> {
                     sealed.commit.commit, fold.commit
                 ));
             }
+            behind_bytes += sealed.lines.len() as u64;
             sealed.apply(&mut fold, number)
         })?;
         let size = size_of(disk, number)?;
@@ -131,6 +145,7 @@ fn fold_ledger(disk: &dyn Disk, snapshot: Fold) -> Result<Folded, Error> {
         fold,
         segment: last.max(1),
         length,
+        behind_bytes,
     })
 }
 
@@ -180,13 +195,18 @@ fn names(disk: &dyn Disk) -> Result<BTreeMap<OsString, Name>, Error> {
 /// page cache, or whose sync failed, must not be acted on before it is durable.
 fn rewrite_segment(disk: &dyn Disk, segment: u32, length: u64) -> Result<(), Error> {
     let path = segment_path(segment);
-    copy_prefix(disk, &path, length).map_err(|cause| Error::io("cannot rewrite the ledger", disk.show(&path), cause))
+    let temporary = PathBuf::from(format!("{}.tmp", path.display()));
+    copy_prefix(disk, &path, &temporary, length).map_err(|cause| {
+        // What was copied so far would only take room; the next start makes it anew.
+        let _ = cursors::remove(disk, &temporary);
+        let error = Error::io("cannot rewrite the last segment of the ledger", disk.show(&path), cause);
+        error.hint("it needs room for one copy of that file, at most 64 MiB; drain the queue or make room")
+    })
 }
 
-fn copy_prefix(disk: &dyn Disk, path: &Path, length: u64) -> io::Result<()> {
-    let temporary = PathBuf::from(format!("{}.tmp", path.display()));
-    cursors::remove(disk, &temporary)?;
-    let mut copy = disk.create(&temporary)?;
+fn copy_prefix(disk: &dyn Disk, path: &Path, temporary: &Path, length: u64) -> io::Result<()> {
+    cursors::remove(disk, temporary)?;
+    let mut copy = disk.create(temporary)?;
     if length > 0 {
         let mut reader = disk.read_from(path, 0)?.take(length);
         let mut piece = vec![0; PIECE_BYTES];
@@ -201,7 +221,7 @@ fn copy_prefix(disk: &dyn Disk, path: &Path, length: u64) -> io::Result<()> {
         }
     }
     copy.sync()?;
-    disk.rename(&temporary, path)?;
+    disk.rename(temporary, path)?;
     disk.sync_dir(Path::new(PROVENANCE))
 }
 
@@ -211,7 +231,7 @@ fn roll_forward(disk: &dyn Disk) -> Result<(), Error> {
     let mut leftover: BTreeSet<String> = names
         .values()
         .filter_map(|kind| match kind {
-            Name::Temporary(batch) => Some(batch.name()),
+            Name::Temporary(batch) if is_file(disk, &batch.temporary()) => Some(batch.name()),
             _ => None,
         })
         .collect();
@@ -230,6 +250,15 @@ fn roll_forward(disk: &dyn Disk) -> Result<(), Error> {
     disk.sync_dir(Path::new(PENDING)).map_err(|cause| {
         Error::io("cannot sync the queue", disk.show(Path::new(PENDING)), cause).kind_set(ErrorKind::Latched)
     })
+}
+
+/// Whether it is a file; something else with such a name is not ours.
+fn is_file(disk: &dyn Disk, name: &str) -> bool {
+    let regular = disk.meta(&pending(name)).is_ok_and(|meta| meta.kind == EntryKind::File);
+    if !regular {
+        log::warn!(code = "queue.not_ours", name = name; "{name} in the queue is no regular file; it is left alone");
+    }
+    regular
 }
 
 /// Which of `wanted` a `commit` line names; the whole ledger is asked.

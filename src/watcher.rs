@@ -33,6 +33,10 @@ pub struct Outcome {
     pub overview: Overview,
     /// Why the queue took nothing more, if it did not.
     pub queue_full: Option<String>,
+    /// Bytes that were seen and are not committed.
+    pub left_bytes: u64,
+    /// It ended by itself, not because it was told to.
+    pub complete: bool,
 }
 
 /// Captures until it is told to stop or, with `once`, until everything that the first look showed is
@@ -49,25 +53,17 @@ pub fn run(
 ) -> Result<Outcome, Error> {
     let mut board = StatusBoard::default();
     let mut told = Told::default();
-    let mut unknown_passes = 0;
-    loop {
+    let complete = loop {
         if matches!(wake.try_recv(), Ok(Wake::Stop)) {
-            break;
+            break false;
         }
         let report = source.poll(Budget { bytes: POLL_BYTES }, &mut capture)?;
         capture.tick()?;
         told.tell(source, &capture, report, tell);
         board.update(disk, source, &capture, Instant::now());
-        if once {
-            if report.refused {
-                break;
-            }
-            if report.pass_done {
-                unknown_passes += 1;
-                if source.overview().unknown == 0 || unknown_passes >= ONCE_TRIES {
-                    break;
-                }
-            }
+        let done = report.passes >= ONCE_TRIES || (report.passes > 0 && source.overview().unknown == 0);
+        if once && (report.refused || done) {
+            break true;
         }
         if report.more && !report.refused {
             continue;
@@ -76,17 +72,20 @@ pub fn run(
             .deadline()
             .unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
         if source.wait(deadline, wake) == Wake::Stop {
-            break;
+            break false;
         }
-    }
+    };
     capture.commit()?;
     board.last = None;
     board.update(disk, source, &capture, Instant::now());
     let queue_full = capture.queue_full().map(str::to_owned);
+    let overview = source.overview();
     Ok(Outcome {
+        left_bytes: overview.backlog_bytes + capture.uncommitted_bytes(),
         captured: capture.stop()?,
-        overview: source.overview(),
+        overview,
         queue_full,
+        complete,
     })
 }
 
@@ -103,7 +102,7 @@ impl Told {
             tell(Moment::Begun(&source.overview()));
         }
         // What was taken last may wait for its commit still.
-        if !self.caught_up && report.pass_done && capture.deadline().is_none() {
+        if !self.caught_up && report.passes > 0 && capture.deadline().is_none() {
             self.caught_up = true;
             tell(Moment::CaughtUp(&source.overview(), capture.captured()));
         }
@@ -132,7 +131,7 @@ impl StatusBoard {
         let status = WatcherStatus {
             pid: std::process::id(),
             roots: roots.collect(),
-            backlog_bytes: overview.backlog_bytes,
+            backlog_bytes: overview.backlog_bytes + capture.uncommitted_bytes(),
             queue_full: capture.queue_full().is_some(),
             unknown: overview.unknown,
             symlinks: overview.symlinks,

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::open::Run;
 use super::{Capture, Committed};
+use crate::disk::Space;
 use crate::error::Error;
 use crate::event::Event;
 use crate::ledger::is_full;
@@ -15,6 +16,7 @@ use crate::pure::name::Batch;
 use crate::pure::record::{Envelopes, Traits, appended_at, push_escaped};
 use crate::pure::role::{RoleScanner, is_json_stream};
 use crate::queue::batch::BatchFile;
+use crate::queue::depth::disk_is_full;
 use crate::source::{LongLine, LongVerdict};
 
 /// Why streaming stopped.
@@ -42,6 +44,18 @@ struct Reading {
 impl Capture {
     /// Captures a long line as a commit of its own. Nothing else is open.
     pub(super) fn capture_long(&mut self, line: &dyn LongLine) -> Result<LongVerdict, Error> {
+        // In its envelope it is longer than in its log; at twice its length the reserve still stands.
+        let space = self.disk.space();
+        let needed = line.length().saturating_mul(2);
+        if space.is_ok_and(|space| {
+            disk_is_full(Space {
+                free: space.free.saturating_sub(needed),
+                ..space
+            })
+        }) {
+            self.no_room(&format!("a line of {} bytes does not fit the disk", line.length()));
+            return Ok(LongVerdict::Refused);
+        }
         let at = self.clock.utc();
         let ulid = self.ulids.fresh(self.clock.unix_ms());
         let batch = Batch {

@@ -95,6 +95,15 @@ impl OpenBatch {
         self.first.map(|first| Batch { first, records })
     }
 
+    /// Bytes of the logs that it covers.
+    pub(super) fn source_bytes(&self) -> u64 {
+        let committed = self.entries.iter().map(|entry| match entry {
+            Entry::Captured(run) => run.to - run.from,
+            _ => 0,
+        });
+        committed.sum::<u64>() + self.run.as_ref().map_or(0, |run| run.to - run.from)
+    }
+
     /// Whether a line at `offset` goes on with the run.
     pub(super) fn continues(&self, file: &Arc<LogFile>, offset: u64) -> bool {
         let goes_on = |run: &Run| run.to == offset && Arc::ptr_eq(&run.file, file);

@@ -1,10 +1,15 @@
 //! `tailspool drain`.
 
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+use rustix::fs::{OFlags, fcntl_getfl};
 
 use super::{Common, Exit, print_error};
 use crate::disk::sync_output;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::limits::PIECE_BYTES;
 use crate::queue::drain::{DrainOptions, Format, Output, drain};
 
@@ -22,7 +27,36 @@ pub(super) struct Args {
     peek: bool,
 }
 
-struct Stdout(BufWriter<StdoutLock<'static>>);
+/// Standard output as the file it is: `std::io::Stdout` takes EBADF for success, and what went there would
+/// be acknowledged and lost.
+struct Stdout(BufWriter<File>);
+
+impl Stdout {
+    fn open() -> Result<Self, Error> {
+        let failed = |cause: io::Error| {
+            Error::new(ErrorKind::Failed, "cannot write to standard output")
+                .because(cause)
+                .hint("nothing was drained; send the output to a file or a pipe")
+        };
+        let output = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;
+        if is_stand_in(&output).map_err(failed)? {
+            return Err(failed(io::Error::other("it is closed")));
+        }
+        Ok(Self(BufWriter::with_capacity(PIECE_BYTES, File::from(output))))
+    }
+}
+
+/// Whether this is the `/dev/null` that Rust's runtime puts in the place of a closed standard output. It opens
+/// it for reading and writing, where a shell's `>/dev/null`, which is meant, opens it for writing only.
+fn is_stand_in(output: &OwnedFd) -> io::Result<bool> {
+    let null = match std::fs::metadata("/dev/null") {
+        Ok(null) => null.rdev(),
+        Err(_) => return Ok(false),
+    };
+    let found = File::from(output.try_clone()?).metadata()?;
+    let both = fcntl_getfl(output)? & OFlags::ACCMODE == OFlags::RDWR;
+    Ok(both && found.file_type().is_char_device() && found.rdev() == null)
+}
 
 impl Output for Stdout {
     fn writer(&mut self) -> &mut dyn Write {
@@ -31,8 +65,6 @@ impl Output for Stdout {
 
     fn settle(&mut self) -> io::Result<()> {
         self.0.flush()?;
-        // Standard output has a buffer of its own below ours.
-        self.0.get_mut().flush()?;
         sync_output(self.0.get_ref())
     }
 }
@@ -47,7 +79,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
         records_max: args.max.unwrap_or(u64::MAX),
         peek: args.peek,
     };
-    let mut output = Stdout(BufWriter::with_capacity(PIECE_BYTES, io::stdout().lock()));
+    let mut output = Stdout::open()?;
     let report = drain(&disk, options, &mut output)?;
     log::info!(
         "{} records handed out, {} batches held by others",

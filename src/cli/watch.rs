@@ -14,16 +14,16 @@ use crate::capture::{Capture, CaptureOptions};
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, ErrorKind};
-use crate::limits::HOT_INTERVAL;
+use crate::limits::{HOT_INTERVAL, TIME_MAX};
 use crate::pure::ulids::system_random;
 use crate::queue::depth::{QueueLimits, list};
 use crate::show::bytes;
+use crate::source::Wake;
 use crate::source::polling::PollingSource;
 use crate::source::roots::{self, RootSpec};
 use crate::source::scope::Scope;
 use crate::source::tailer::SourceOptions;
 use crate::source::tree::OsTree;
-use crate::source::{Overview, Wake};
 use crate::watcher::{self, Moment, Outcome};
 
 /// Options of `watch`.
@@ -67,8 +67,8 @@ pub(super) struct Args {
 fn duration(text: &str) -> Result<Duration, String> {
     let parsed: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
     match Duration::try_from(parsed) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("it must be more than nothing, such as 2s or 100ms".into()),
+        Ok(duration) if !duration.is_zero() && duration <= TIME_MAX => Ok(duration),
+        _ => Err("it must be more than nothing and at most 24h, such as 2s or 100ms".into()),
     }
 }
 
@@ -87,8 +87,8 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
 
     let disk = OsDisk::create(&home)?;
     refuse_network_home(&disk, args.allow_network_home)?;
-    let identity = disk
-        .identity()
+    let place = disk
+        .place()
         .map_err(|cause| Error::io("cannot look at the home", &home, cause))?;
     let disk: Arc<dyn Disk> = Arc::new(disk);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -104,7 +104,7 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
         capture.observe(Box::new(print_event));
     }
     let mut source_options = SourceOptions::new(roots, scope);
-    source_options.home = Some(identity);
+    source_options.home = Some(place);
     source_options.globs = args.glob;
     // With `--once` a walk is repeated only for what could not be looked at.
     source_options.interval = if args.once { HOT_INTERVAL } else { args.interval };
@@ -113,11 +113,11 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     let mut tell = |moment: Moment<'_>| say_moment(common, &*disk, moment);
     let outcome = watcher::run(capture, &mut source, &*disk, &wake, args.once, &mut tell)?;
     say_end(common, &*disk, &outcome);
-    Ok(if args.once {
-        judge_once(common, &outcome)
+    if args.once {
+        judge_once(&outcome)
     } else {
-        Exit::Well
-    })
+        Ok(Exit::Well)
+    }
 }
 
 /// SIGINT and SIGTERM: the first one asks to stop, the second one ends the process.
@@ -198,25 +198,26 @@ fn say_end(common: &Common, disk: &dyn Disk, outcome: &Outcome) {
 }
 
 /// `--once` has failed when something is left that it should have captured.
-fn judge_once(common: &Common, outcome: &Outcome) -> Exit {
-    let Overview {
-        unknown, backlog_bytes, ..
-    } = outcome.overview;
+fn judge_once(outcome: &Outcome) -> Result<Exit, Error> {
+    let unknown = outcome.overview.unknown;
+    let left = bytes(outcome.left_bytes);
+    let failed = |what: String| Error::new(ErrorKind::Failed, what);
     if let Some(reason) = &outcome.queue_full {
-        common.say(format_args!(
-            "error: the queue is full ({reason}): {} are not captured\nhint: drain it or make room, and run this again",
-            bytes(backlog_bytes)
-        ));
-        return Exit::Failed;
+        return Err(failed(format!("the queue is full, {left} are not captured:"))
+            .because(reason.clone())
+            .hint("drain it or make room, and run this again"));
+    }
+    if !outcome.complete {
+        return Err(
+            failed(format!("stopped before everything was captured: {left} are left"))
+                .hint("run this again; it goes on where it stopped"),
+        );
     }
     if unknown > 0 {
-        common.say(format_args!(
-            "error: {} could not be looked at; the warnings above say which\nhint: give access, and run this again",
-            count(unknown, "path")
-        ));
-        return Exit::Failed;
+        return Err(failed(format!("{} could not be looked at", count(unknown, "path")))
+            .hint("the warnings say which; give access, and run this again"));
     }
-    Exit::Well
+    Ok(Exit::Well)
 }
 
 fn count(number: u64, what: &str) -> String {

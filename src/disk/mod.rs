@@ -36,6 +36,15 @@ pub struct Meta {
     pub modified: SystemTime,
 }
 
+/// Where a home is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HomePlace {
+    /// Resolved.
+    pub path: std::path::PathBuf,
+    /// Device and inode.
+    pub identity: (u64, u64),
+}
+
 /// Room on the disk, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
@@ -101,6 +110,10 @@ pub trait DiskFile: Send {
     /// Takes the exclusive lock of the file if nobody holds it; false if somebody does.
     fn try_lock(&mut self) -> io::Result<bool>;
 
+    /// Whether somebody else holds the exclusive lock at this moment. Those who only ask do not disturb
+    /// each other.
+    fn is_locked(&mut self) -> io::Result<bool>;
+
     /// What the file is, whatever its name shows by now.
     fn meta(&self) -> io::Result<Meta>;
 }
@@ -153,7 +166,9 @@ pub(crate) mod conformance {
         assert!(file.try_lock().unwrap());
         let mut second = disk.open(a, false).unwrap();
         assert!(!second.try_lock().unwrap(), "the first handle holds the lock");
+        assert!(second.is_locked().unwrap());
         drop(file);
+        assert!(!second.is_locked().unwrap());
         assert!(second.try_lock().unwrap(), "a dropped handle gives up its lock");
 
         disk.rename(a, b).unwrap();

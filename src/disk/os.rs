@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{Disk, DiskFile, EntryKind, Meta, Space};
+use super::{Disk, DiskFile, EntryKind, HomePlace, Meta, Space};
 use crate::error::Error;
 
 /// A home on the operating system's disk.
@@ -37,16 +37,26 @@ impl OsDisk {
 
     /// Opens the home, and makes it and the directories above it, each synced into its parent.
     pub fn create(path: &Path) -> Result<Self, Error> {
-        create_dirs(path).map_err(|cause| {
-            Error::io("cannot make the home", path, cause).hint("choose another one with --home DIR or TAILSPOOL_HOME")
-        })?;
-        Self::open(path)
+        let hint = "choose another one with --home DIR or TAILSPOOL_HOME";
+        create_dirs(path).map_err(|cause| Error::io("cannot make the home", path, cause).hint(hint))?;
+        let disk = Self::open(path)?;
+        // An earlier process may have made the home and died before this.
+        match disk.sync_dir(Path::new("..")) {
+            // One that we may not read is one that we did not make the home in.
+            Err(cause) if cause.kind() != io::ErrorKind::PermissionDenied => {
+                Err(Error::io("cannot sync the directory above", path, cause).hint(hint))
+            }
+            _ => Ok(disk),
+        }
     }
 
-    /// Device and inode of the home.
-    pub fn identity(&self) -> io::Result<(u64, u64)> {
+    /// Where the home is.
+    pub fn place(&self) -> io::Result<HomePlace> {
         let stat = rustix::fs::fstat(&self.home)?;
-        Ok((device(&stat), stat.st_ino))
+        Ok(HomePlace {
+            path: self.path.canonicalize()?,
+            identity: (device(&stat), stat.st_ino),
+        })
     }
 
     /// The name of the network filesystem that the home is on, if it is on one that we know.
@@ -233,6 +243,17 @@ impl DiskFile for OsFile {
         }
     }
 
+    fn is_locked(&mut self) -> io::Result<bool> {
+        match retry_on_intr(|| rustix::fs::flock(&self.0, FlockOperation::NonBlockingLockShared)) {
+            Ok(()) => {
+                rustix::fs::flock(&self.0, FlockOperation::Unlock)?;
+                Ok(false)
+            }
+            Err(Errno::WOULDBLOCK) => Ok(true),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     fn meta(&self) -> io::Result<Meta> {
         Ok(meta_of(&rustix::fs::fstat(&self.0)?))
     }
@@ -268,7 +289,7 @@ mod tests {
         disk.create(Path::new("d/f")).unwrap();
         let mode = |path: &str| home.join(path).metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(""), mode("d"), mode("d/f")), (0o700, 0o700, 0o600));
-        assert_eq!(disk.identity().unwrap().1, home.metadata().unwrap().ino());
+        assert_eq!(disk.place().unwrap().identity.1, home.metadata().unwrap().ino());
     }
 
     #[test]

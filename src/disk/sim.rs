@@ -380,6 +380,15 @@ impl DiskFile for SimFile {
         Ok(*state.locks.entry(self.inode).or_insert(self.handle) == self.handle)
     }
 
+    fn is_locked(&mut self) -> io::Result<bool> {
+        let state = self.disk.state();
+        state.alive()?;
+        Ok(state
+            .locks
+            .get(&self.inode)
+            .is_some_and(|holder| *holder != self.handle))
+    }
+
     fn meta(&self) -> io::Result<Meta> {
         let state = self.disk.state();
         state.alive()?;

@@ -206,6 +206,27 @@ impl Fold {
         }
     }
 
+    /// Whether these facts, one after the other, contradict neither each other nor what was before them.
+    pub fn accepts(&self, entries: &[Entry]) -> Result<(), String> {
+        let mut trial = Self {
+            files: BTreeMap::new(),
+            ..Self::default()
+        };
+        for entry in entries {
+            let before = match entry {
+                Entry::New(new) => new.file_id,
+                Entry::Captured(run) => run.file_id,
+                Entry::Truncate(cut) => cut.file_id,
+                Entry::Rotate(rotate) => rotate.old_file_id,
+                Entry::Delete(delete) => delete.file_id,
+            };
+            if let Some(file) = self.files.get(&before) {
+                trial.files.entry(before).or_insert_with(|| file.clone());
+            }
+        }
+        entries.iter().try_for_each(|entry| trial.apply(entry))
+    }
+
     /// Adds the line that seals the facts before it, and where it ends.
     pub fn seal(&mut self, commit: &Commit, mark: Mark) {
         self.commit = commit.commit;

@@ -20,17 +20,11 @@ impl Identity {
     /// Whether both are one inode: equal device and inode, and equal birth where both are known.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
-        self.device == other.device && self.same_but_device(other)
-    }
-
-    /// [`Identity::same`] for a filesystem that came back under another device number.
-    #[must_use]
-    pub fn same_but_device(&self, other: &Self) -> bool {
         let birth_fits = match (self.btime, other.btime) {
             (Some(ours), Some(theirs)) => ours == theirs,
             (None, _) | (_, None) => true,
         };
-        self.inode == other.inode && birth_fits
+        self.device == other.device && self.inode == other.inode && birth_fits
     }
 }
 

@@ -25,9 +25,10 @@ pub struct Depth {
 impl Depth {
     /// Adds a batch.
     pub fn add(&mut self, records: u64, bytes: u64) {
+        // Names that others made may claim any number.
         self.batches += 1;
-        self.records += records;
-        self.bytes += bytes;
+        self.records = self.records.saturating_add(records);
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 }
 

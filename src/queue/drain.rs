@@ -1,6 +1,6 @@
 //! Handing out what is pending: oldest first, each batch under a claim, removed only after its reader had it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::envelopes::{Checked, WriteError};
 pub use super::envelopes::{Format, Refusal};
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
-use crate::home::{QUARANTINE, pending};
+use crate::home::{PENDING, QUARANTINE, pending};
 use crate::pure::name::lock_of;
 use crate::show::Shown;
 
@@ -142,6 +142,8 @@ impl Drain<'_> {
                 self.report.closed = true;
                 self.failed(name, "cannot write out the batch", error);
             }
+            // Drained by somebody else since it was shown.
+            Err(WriteError::Source(error)) if self.options.peek && error.kind() == io::ErrorKind::NotFound => {}
             Err(WriteError::Source(error)) => self.failed(name, "cannot read the batch", error),
         }
         None
@@ -177,13 +179,26 @@ impl Drain<'_> {
     fn move_to_quarantine(&self, name: &OsStr, what: &str) -> io::Result<()> {
         let directory = Path::new(QUARANTINE);
         self.disk.create_dir(directory)?;
-        let mut reason = name.to_owned();
-        reason.push(".reason");
+        // The same name may have been here before; nothing is overwritten.
+        let free = |name: &OsString| {
+            let found = self.disk.meta(&directory.join(name));
+            found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        let with = |name: &OsStr, suffix: &str| {
+            let mut name = name.to_owned();
+            name.push(suffix);
+            name
+        };
+        let numbered = (1..1000).map(|count| with(name, &format!(".{count}")));
+        let mut names = std::iter::once(name.to_owned()).chain(numbered);
+        let name_there = names.find(free).ok_or(io::ErrorKind::AlreadyExists)?;
+        let reason = with(&name_there, ".reason");
         let mut file: Box<dyn DiskFile> = self.disk.open(&directory.join(reason), true)?;
         file.truncate(0)?;
         file.write_at(format!("{what}\n").as_bytes(), 0)?;
         file.sync()?;
-        self.disk.rename(&pending(name), &directory.join(name))?;
-        self.disk.sync_dir(directory)
+        self.disk.rename(&pending(name), &directory.join(name_there))?;
+        self.disk.sync_dir(directory)?;
+        self.disk.sync_dir(Path::new(PENDING))
     }
 }

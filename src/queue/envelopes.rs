@@ -33,7 +33,7 @@ pub enum Refusal {
     /// Its content is damaged.
     Damaged(String),
     /// It has a schema version that we do not know; it is not ours to judge.
-    Version(u64),
+    Version(String),
     /// It is well, but a record has no line that could be handed out raw.
     NotRaw(String),
     /// It could not be read.
@@ -289,10 +289,15 @@ fn check(
     let (ulid, version) = if length > ENVELOPE_IN_MEMORY_BYTES as u64 {
         let reader = disk.read_from(path, start)?.take(length);
         let mut reader = BufReader::with_capacity(PIECE_BYTES, reader);
-        record_start(&mut reader).map_err(|_| {
-            let what = "an envelope of more than 8 MiB has not the layout that can be streamed";
-            Refusal::Unreadable(io::Error::new(io::ErrorKind::Unsupported, what))
-        })?;
+        let mut end = String::new();
+        let tail = disk
+            .read_from(path, start + length - END.len() as u64)?
+            .take(END.len() as u64);
+        BufReader::new(tail).read_to_string(&mut end).unwrap_or_default();
+        if record_start(&mut reader).is_err() || end != END {
+            let what = "an envelope of more than 8 MiB that was not written by tailspool";
+            return Err(Refusal::Unreadable(io::Error::new(io::ErrorKind::Unsupported, what)));
+        }
         let reader = BufReader::with_capacity(PIECE_BYTES, disk.read_from(path, start)?.take(length));
         let long: Long = serde_json::from_reader(reader).map_err(|error| {
             if error.is_io() {
@@ -313,7 +318,7 @@ fn check(
     if version == SCHEMA_VERSION {
         Ok(ulid)
     } else {
-        Err(Refusal::Version(version))
+        Err(Refusal::Version(version.to_string()))
     }
 }
 
@@ -321,12 +326,12 @@ fn check(
 fn version_of(line: &[u8]) -> Result<(), Refusal> {
     #[derive(Deserialize)]
     struct Version {
-        schema_version: Option<u64>,
+        schema_version: Option<serde_json::Value>,
     }
     match serde_json::from_slice(line) {
         Ok(Version {
             schema_version: Some(version),
-        }) if version != SCHEMA_VERSION => Err(Refusal::Version(version)),
+        }) if version != SCHEMA_VERSION => Err(Refusal::Version(version.to_string())),
         _ => Ok(()),
     }
 }
@@ -404,8 +409,7 @@ fn skip_string(reader: &mut impl BufRead) -> io::Result<u64> {
     }
 }
 
-/// Writes what the inside of a JSON string says. The string is one that we wrote, so a `\u` escape is one
-/// control character.
+/// Writes what the inside of a JSON string says.
 fn unescape(reader: &mut impl BufRead, out: &mut dyn Write) -> Result<(), WriteError> {
     loop {
         let bytes = reader.fill_buf().map_err(WriteError::Source)?;
@@ -415,27 +419,29 @@ fn unescape(reader: &mut impl BufRead, out: &mut dyn Write) -> Result<(), WriteE
         let plain = memchr::memchr(b'\\', bytes).unwrap_or(bytes.len());
         out.write_all(&bytes[..plain]).map_err(WriteError::Output)?;
         reader.consume(plain);
-        let mut escape = [0; 2];
-        if reader.fill_buf().map_err(WriteError::Source)?.first() != Some(&b'\\') {
-            continue;
+        if reader.fill_buf().map_err(WriteError::Source)?.first() == Some(&b'\\') {
+            let text = escaped(reader).map_err(WriteError::Source)?;
+            out.write_all(text.as_bytes()).map_err(WriteError::Output)?;
         }
-        reader.read_exact(&mut escape).map_err(WriteError::Source)?;
-        let byte = match escape[1] {
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'b' => 8,
-            b'f' => 12,
-            b'u' => {
-                let mut digits = [0; 4];
-                reader.read_exact(&mut digits).map_err(WriteError::Source)?;
-                let number = str::from_utf8(&digits)
-                    .ok()
-                    .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-                number.ok_or_else(|| WriteError::Source(io::Error::other("an escape that we did not write")))?
-            }
-            itself => itself,
+    }
+}
+
+/// Reads one escape; a character beyond the first plane is two of them.
+fn escaped(reader: &mut impl BufRead) -> io::Result<String> {
+    let mut text = b"\"".to_vec();
+    loop {
+        let start = text.len();
+        text.resize(start + 2, 0);
+        reader.read_exact(&mut text[start..])?;
+        if text.last() == Some(&b'u') {
+            text.resize(start + 6, 0);
+            reader.read_exact(&mut text[start + 2..])?;
+        }
+        text.push(b'"');
+        match serde_json::from_slice(&text) {
+            Ok(character) => return Ok(character),
+            Err(error) if start > 1 => return Err(error.into()),
+            Err(_) => text.pop(),
         };
-        out.write_all(&[byte]).map_err(WriteError::Output)?;
     }
 }

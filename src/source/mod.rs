@@ -167,8 +167,9 @@ pub struct PollReport {
     pub more: bool,
     /// The sink refused something.
     pub refused: bool,
-    /// At least one whole pass over all roots is done, lines and deletions included.
-    pub pass_done: bool,
+    /// How many passes over all roots were made, when everything that the last one found is done, lines and
+    /// deletions included; else 0.
+    pub passes: u64,
 }
 
 /// Why a wait ended.

@@ -43,14 +43,6 @@ impl Place {
         })
     }
 
-    /// The root itself.
-    pub fn path(&self) -> PathBuf {
-        match &self.only {
-            Some(name) => self.directory.join(name),
-            None => self.directory.clone(),
-        }
-    }
-
     /// Whether the root holds this path.
     pub fn holds(&self, path: &Path) -> bool {
         match &self.only {
@@ -80,19 +72,7 @@ pub fn check(specs: Vec<RootSpec>, scope: &Scope, home: Option<&Path>) -> Result
     let mut roots: Vec<Root> = Vec::new();
     for spec in specs {
         let root = check_one(spec, scope)?;
-        if let Some(home) = home.as_ref().filter(|home| root.resolved.starts_with(home)) {
-            return Err(usage("a root must not lie in the home:", &root.spec.path)
-                .because(format!("{} is in {}", root.resolved.display(), home.display()))
-                .hint("watch the logs where they are written, or choose another home with --home DIR"));
-        }
-        let overlaps =
-            |other: &&Root| other.resolved.starts_with(&root.resolved) || root.resolved.starts_with(&other.resolved);
-        if let Some(other) = roots.iter().find(overlaps) {
-            let both = format!("{} and {} overlap", other.spec.path.display(), root.spec.path.display());
-            return Err(usage("roots must not overlap:", &root.spec.path)
-                .because(both)
-                .hint("name the outer one only"));
-        }
+        root.check_against(&roots, home.as_deref())?;
         roots.push(root);
     }
     Ok(roots)
@@ -124,11 +104,29 @@ fn check_one(spec: RootSpec, scope: &Scope) -> Result<Root, Error> {
 }
 
 impl Root {
-    /// Looks for a root that was not there. It is resolved anew, and so checked anew.
-    pub fn appear(&mut self, scope: &Scope) -> Result<(), Error> {
+    /// Looks for a root that was not there. What is found is checked like one that was there at the start.
+    pub fn appear(&mut self, scope: &Scope, others: &[Self], home: Option<&Path>) -> Result<(), Error> {
         if self.place.is_none() {
             let found = check_one(self.spec.clone(), scope)?;
+            found.check_against(others, home)?;
             (self.resolved, self.place) = (found.resolved, found.place);
+        }
+        Ok(())
+    }
+
+    fn check_against(&self, others: &[Self], home: Option<&Path>) -> Result<(), Error> {
+        if let Some(home) = home.filter(|home| self.resolved.starts_with(home)) {
+            return Err(usage("a root must not lie in the home:", &self.spec.path)
+                .because(format!("{} is in {}", self.resolved.display(), home.display()))
+                .hint("watch the logs where they are written, or choose another home with --home DIR"));
+        }
+        let overlaps =
+            |other: &&Self| other.resolved.starts_with(&self.resolved) || self.resolved.starts_with(&other.resolved);
+        if let Some(other) = others.iter().find(overlaps) {
+            let both = format!("{} and {} overlap", other.spec.path.display(), self.spec.path.display());
+            return Err(usage("roots must not overlap:", &self.spec.path)
+                .because(both)
+                .hint("name the outer one only"));
         }
         Ok(())
     }
@@ -188,10 +186,10 @@ mod tests {
             agent: None,
         };
         let mut root = check(vec![spec], &scope, None).unwrap().remove(0);
-        root.appear(&scope).unwrap();
+        root.appear(&scope, &[], None).unwrap();
         assert_eq!(root.place, None);
         symlink(base.join("out"), base.join("in/later")).unwrap();
-        assert_eq!(root.appear(&scope).unwrap_err().kind(), ErrorKind::Scope);
+        assert_eq!(root.appear(&scope, &[], None).unwrap_err().kind(), ErrorKind::Scope);
         assert_eq!(root.place, None);
     }
 }

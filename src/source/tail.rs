@@ -1,6 +1,6 @@
 //! Reading one file from its cursor: the checks before and after each read, and lines of any length.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub(super) struct Tail {
 }
 
 /// What one read came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Progress {
     /// Everything that is complete was taken.
     CaughtUp,
@@ -49,6 +49,8 @@ pub(super) enum Progress {
     Refused,
     /// The file changed under the reading; look again.
     Changed,
+    /// It could not be read.
+    Failed(io::Error),
 }
 
 impl Cursor {
@@ -176,9 +178,9 @@ impl Cursor {
         loop {
             let room = usize::try_from(limit.saturating_sub(scanned)).unwrap_or(usize::MAX);
             let wanted = fetched.bytes.len().min(room);
-            // A failed read is a changed file: the next look says what is wrong with it.
-            let Ok(read) = read_full(log, &mut fetched.bytes[..wanted], scanned) else {
-                return Ok(Progress::Changed);
+            let read = match read_full(log, &mut fetched.bytes[..wanted], scanned) {
+                Ok(read) => read,
+                Err(cause) => return Ok(Progress::Failed(cause)),
             };
             if let Some(at) = memchr::memchr(b'\n', &fetched.bytes[..read]) {
                 let end = scanned + at as u64 + 1;
@@ -212,6 +214,7 @@ impl Cursor {
             end,
             opening,
             closing: RefCell::default(),
+            failure: Cell::default(),
         };
         match sink.long_line(&mut line)? {
             LongVerdict::Taken(evidence) => {
@@ -224,8 +227,9 @@ impl Cursor {
             }
             LongVerdict::Refused => Ok(Progress::Refused),
             LongVerdict::Changed => {
+                let failure = line.failure.take();
                 self.tail = None;
-                Ok(Progress::Changed)
+                Ok(failure.map_or(Progress::Changed, Progress::Failed))
             }
         }
     }
@@ -322,8 +326,10 @@ struct Streamed<'a> {
     end: u64,
     /// Its first bytes.
     opening: Window,
-    /// Its last bytes, as the last whole reading gave them out.
+    /// Its last bytes, as the first whole reading gave them out: those are captured.
     closing: RefCell<Vec<u8>>,
+    /// Why a reading came to no end.
+    failure: Cell<Option<io::Error>>,
 }
 
 impl LongLine for Streamed<'_> {
@@ -350,6 +356,7 @@ impl LongLine for Streamed<'_> {
             end: self.end - 1,
             last: Vec::new(),
             closing: &self.closing,
+            failure: &self.failure,
         })
     }
 
@@ -391,6 +398,7 @@ struct Pieces<'a> {
     end: u64,
     last: Vec<u8>,
     closing: &'a RefCell<Vec<u8>>,
+    failure: &'a Cell<Option<io::Error>>,
 }
 
 impl Pieces<'_> {
@@ -401,7 +409,7 @@ impl Pieces<'_> {
         let spare = (self.last.len() + fresh.len()).saturating_sub(KEPT);
         self.last.drain(..spare);
         self.last.extend_from_slice(fresh);
-        if self.at == self.end {
+        if self.at == self.end && self.closing.borrow().is_empty() {
             self.closing.replace(self.last.clone());
         }
     }
@@ -414,7 +422,14 @@ impl Read for Pieces<'_> {
         if wanted == 0 {
             return Ok(0);
         }
-        let read = self.log.read_at(&mut bytes[..wanted], self.at)?;
+        let read = match self.log.read_at(&mut bytes[..wanted], self.at) {
+            Ok(read) => read,
+            Err(cause) => {
+                let kind = cause.kind();
+                self.failure.set(Some(cause));
+                return Err(kind.into());
+            }
+        };
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

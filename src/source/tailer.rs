@@ -16,9 +16,12 @@ use super::tail::{Cursor, Fetched, Progress};
 use super::tree::{Kind, Log, Stamp, Stat, Tree};
 use super::{Budget, EventSink, Overview, PollReport, Transition, Verdict};
 use crate::clock::Clock;
+use crate::disk::HomePlace;
 use crate::error::{Error, ErrorKind};
-use crate::limits::{HANDLES_MAX, HOT_INTERVAL, HOT_WINDOW, INTERVAL, LARGE_GROWTH_BYTES, TURN_BYTES, TURN_COST_BYTES};
-use crate::pure::fold::{Fold, Presence};
+use crate::limits::{
+    CHANGES_MAX, HANDLES_MAX, HOT_INTERVAL, HOT_WINDOW, INTERVAL, LARGE_GROWTH_BYTES, TURN_BYTES, TURN_COST_BYTES,
+};
+use crate::pure::fold::{FileState, Fold, Presence};
 use crate::pure::identity::Identity;
 use crate::pure::record::LogFile;
 use crate::pure::step::{Content, Known, Look, Step, Why, step};
@@ -33,8 +36,8 @@ pub struct SourceOptions {
     pub roots: Vec<Root>,
     /// Which roots may appear later.
     pub scope: Scope,
-    /// Device and inode of the home, which is never descended into.
-    pub home: Option<(u64, u64)>,
+    /// The home, which is never descended into.
+    pub home: Option<HomePlace>,
     /// Which files are logs: patterns without `/` for the name, others for the path below the root.
     pub globs: Vec<String>,
     /// Time between two walks of the tree.
@@ -133,7 +136,10 @@ enum Job {
 /// How a turn ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
+    /// Everything that is there was taken.
     Done,
+    /// It could not be looked at; the next sweep tries again.
+    Unknown,
     More,
     Refused,
 }
@@ -145,11 +151,13 @@ pub struct Tailer {
     tree: Box<dyn Tree>,
     clock: Arc<dyn Clock>,
     scope: Scope,
-    home: Option<(u64, u64)>,
+    home: Option<HomePlace>,
     globs: GlobSet,
     once: bool,
     roots: Vec<WatchedRoot>,
     files: BTreeMap<Key, Tracked>,
+    /// Committed cursors whose root is not there yet.
+    unresumed: Vec<FileState>,
     hot: BTreeSet<Key>,
     handles: VecDeque<Key>,
     handles_max: usize,
@@ -188,6 +196,7 @@ impl Tailer {
             once: options.once,
             roots: roots.map(|root| WatchedRoot { root, directory: None }).collect(),
             files: BTreeMap::new(),
+            unresumed: Vec::new(),
             hot: BTreeSet::new(),
             handles: VecDeque::new(),
             handles_max: handles_max(),
@@ -202,24 +211,20 @@ impl Tailer {
             adopted: BTreeMap::new(),
             worked_bytes: 0,
         };
-        tailer.resume(fold);
+        let followed = fold.files.values().filter(|state| state.state == Presence::Followed);
+        tailer.unresumed = followed.cloned().collect();
+        tailer.resume();
         Ok(tailer)
     }
 
-    /// Takes up the cursors of the files below the roots.
-    fn resume(&mut self, fold: &Fold) {
-        for state in fold.files.values().filter(|state| state.state == Presence::Followed) {
+    /// Takes up the cursors of the files below the roots that are there. Those of the others wait.
+    fn resume(&mut self) {
+        for state in std::mem::take(&mut self.unresumed) {
             let Some(path) = state.path() else { continue };
-            let holds = |watched: &WatchedRoot| {
-                let place = watched.root.place.as_ref();
-                place.map_or_else(|| path.starts_with(&watched.root.resolved), |place| place.holds(&path))
-            };
-            let Some(root) = self.roots.iter().position(holds) else {
+            let Some(root) = (0..self.roots.len()).find(|root| self.is_log(*root, &path)) else {
+                self.unresumed.push(state);
                 continue;
             };
-            if !self.is_log(root, &path) {
-                continue;
-            }
             let path: Arc<Path> = path.into();
             let file = LogFile {
                 file_id: state.file_id,
@@ -233,17 +238,22 @@ impl Tailer {
             (cursor.evidence, cursor.size_seen) = (state.evidence(), state.offset);
             self.files.insert(Key(path), Tracked::new(cursor, root));
         }
+        if self.roots.iter().all(|watched| watched.root.place.is_some()) {
+            // They belong to roots that are not watched this time.
+            self.unresumed = Vec::new();
+        }
     }
 
-    /// Whether a path below a root is one of the files that are watched.
+    /// Whether a path is one of the files that are watched below a root that is there.
     fn is_log(&self, root: usize, path: &Path) -> bool {
         let Some(place) = &self.roots[root].root.place else {
-            return self.globs.is_match(path.file_name().unwrap_or_default());
+            return false;
         };
-        place.only.is_some()
-            || path
-                .strip_prefix(&place.directory)
+        let below = || {
+            path.strip_prefix(&place.directory)
                 .is_ok_and(|relative| self.matches(relative))
+        };
+        place.holds(path) && (place.only.is_some() || below())
     }
 
     fn matches(&self, relative: &Path) -> bool {
@@ -264,7 +274,7 @@ impl Tailer {
         Ok(PollReport {
             more: !self.work.is_empty(),
             refused,
-            pass_done: self.sweep > 0 && self.work.is_empty(),
+            passes: if self.work.is_empty() { self.sweep } else { 0 },
         })
     }
 
@@ -273,7 +283,7 @@ impl Tailer {
         self.worked_bytes += TURN_COST_BYTES;
         let turn = self.turn(&key, root, sink);
         match turn {
-            Ok(Turn::Done) => return Ok(false),
+            Ok(Turn::Done | Turn::Unknown) => return Ok(false),
             // The others first; a refused one stays at the front.
             Ok(Turn::More) => self.work.push_back(Job::File(key.clone(), root)),
             Ok(Turn::Refused) | Err(_) => self.work.push_front(Job::File(key.clone(), root)),
@@ -285,7 +295,7 @@ impl Tailer {
     fn missing_job(&mut self, mut keys: Vec<Key>, sink: &mut dyn EventSink) -> Result<bool, Error> {
         while let Some(key) = keys.pop() {
             match self.missing(&key, sink) {
-                Ok(Turn::Done) => {}
+                Ok(Turn::Done | Turn::Unknown) => {}
                 other => {
                     keys.push(key);
                     self.work.push_front(Job::Missing(keys));
@@ -327,7 +337,8 @@ impl Tailer {
             },
         };
         let turn = self.visit(key, root, &*log, sink);
-        if self.hot.contains(key) {
+        // What is not read to its end may be renamed or removed before its next turn.
+        if self.hot.contains(key) || !matches!(turn, Ok(Turn::Done)) {
             self.keep_handle(key, log);
         }
         turn
@@ -337,8 +348,11 @@ impl Tailer {
     fn visit(&mut self, key: &Key, root: usize, log: &dyn Log, sink: &mut dyn EventSink) -> Result<Turn, Error> {
         let (mut worked, mut changes) = (0, 0);
         loop {
-            if worked >= TURN_BYTES || changes > 8 {
+            if worked >= TURN_BYTES {
                 return Ok(Turn::More);
+            }
+            if changes > CHANGES_MAX {
+                return Ok(self.not_known(key, Why::Failed, "it changes faster than it can be read"));
             }
             let stat = match log.stat() {
                 Ok(stat) if stat.kind == Kind::File => stat,
@@ -393,7 +407,13 @@ impl Tailer {
                     tracked.tell_large_growth(&stat);
                     let before = tracked.cursor.offset;
                     let progress = tracked.cursor.take(log, limit, &mut self.fetched, sink)?;
-                    self.worked_bytes += tracked.cursor.offset.saturating_sub(before);
+                    let taken = tracked.cursor.offset.saturating_sub(before);
+                    // The search for the end of a long line takes nothing and is work all the same.
+                    self.worked_bytes += if let Progress::Worked(bytes) = progress {
+                        bytes
+                    } else {
+                        taken
+                    };
                     match progress {
                         Progress::CaughtUp => {
                             self.caught_up(key, &stat);
@@ -402,6 +422,7 @@ impl Tailer {
                         Progress::Worked(bytes) => worked += bytes,
                         Progress::Refused => return Ok(Turn::Refused),
                         Progress::Changed => changes += 1,
+                        Progress::Failed(cause) => return Ok(self.look_failed(key, &cause)),
                     }
                 }
             }
@@ -532,7 +553,7 @@ impl Tailer {
         if error.kind() == std::io::ErrorKind::NotFound {
             // The next sweep says whether it is gone.
             self.unknown.insert(key.0.to_path_buf(), Why::Vanished);
-            return Turn::Done;
+            return Turn::Unknown;
         }
         self.not_known(key, Why::Failed, &error.to_string())
     }
@@ -543,7 +564,7 @@ impl Tailer {
             tracked.seen = None;
         }
         self.note_unknown(&key.0.clone(), why, cause);
-        Turn::Done
+        Turn::Unknown
     }
 
     /// Counts a path that cannot be looked at, and says so once.

@@ -110,6 +110,11 @@ impl Default for OsTree {
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
+/// A directory that is only passed through; where the platform can, without the right to read it.
+#[cfg(target_os = "linux")]
+const PASSED: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
+#[cfg(not(target_os = "linux"))]
+const PASSED: OFlags = DIRECTORY;
 const REGULAR: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 impl OsTree {
@@ -174,7 +179,7 @@ fn by_component(root: BorrowedFd<'_>, relative: &Path, flags: OFlags) -> io::Res
     };
     let mut at: Option<OwnedFd> = None;
     for name in names {
-        at = Some(open(at.as_ref().map_or(root, AsFd::as_fd), name, DIRECTORY)?);
+        at = Some(open(at.as_ref().map_or(root, AsFd::as_fd), name, PASSED)?);
     }
     Ok(open(at.as_ref().map_or(root, AsFd::as_fd), last, flags)?)
 }
@@ -245,7 +250,7 @@ fn plain_stat(directory: BorrowedFd<'_>, name: &Path) -> io::Result<Stat> {
 
 impl Tree for OsTree {
     fn open_root(&self, path: &Path) -> io::Result<OwnedFd> {
-        let top = retry_on_intr(|| rustix::fs::openat(CWD, "/", DIRECTORY | OFlags::CLOEXEC, Mode::empty()))?;
+        let top = retry_on_intr(|| rustix::fs::openat(CWD, "/", PASSED | OFlags::CLOEXEC, Mode::empty()))?;
         let relative = path.strip_prefix("/").map_err(|_| io::Error::from(Errno::INVAL))?;
         self.beneath(top.as_fd(), relative, DIRECTORY)
     }

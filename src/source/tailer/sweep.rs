@@ -8,6 +8,7 @@ use super::{Job, Key, Seen, Tailer, Turn};
 use crate::error::{Error, ErrorKind};
 use crate::pure::step::{Known, Look, Step, Why, step};
 use crate::show::Shown;
+use crate::source::roots::Root;
 use crate::source::scope;
 use crate::source::tree::{Kind, Log, Stat, split};
 use crate::source::{EventSink, Transition, Verdict};
@@ -70,7 +71,8 @@ impl Tailer {
                 cold.push(key.clone());
                 continue;
             };
-            if tracked.hot_until.is_none_or(|until| now >= until) {
+            // What waits for its turn keeps its handle.
+            if !self.queued.contains(key) && tracked.hot_until.is_none_or(|until| now >= until) {
                 cold.push(key.clone());
                 continue;
             }
@@ -92,13 +94,21 @@ impl Tailer {
     }
 
     fn open_root(&mut self, root: usize) -> Result<(), (Why, io::Error)> {
+        let others = self.roots.iter().enumerate().filter(|(other, _)| *other != root);
+        let others: Vec<Root> = others.map(|(_, watched)| watched.root.clone()).collect();
+        let home = self.home.as_ref().map(|home| home.path.as_path());
         let watched = &mut self.roots[root];
-        if let Err(error) = watched.root.appear(&self.scope) {
+        let was_there = watched.root.place.is_some();
+        if let Err(error) = watched.root.appear(&self.scope, &others, home) {
             if error.kind() == ErrorKind::Scope && !self.told.contains(&watched.root.resolved) {
                 log::error!(code = scope::VIOLATION; "{error}: nothing in it is opened");
             }
             return Err((Why::Failed, io::Error::other(error.to_string())));
         }
+        if !was_there && watched.root.place.is_some() {
+            self.resume();
+        }
+        let watched = &mut self.roots[root];
         let Some(place) = &watched.root.place else {
             return Err((Why::RootMissing, io::ErrorKind::NotFound.into()));
         };
@@ -161,7 +171,8 @@ impl Tailer {
         };
         let directory = self.tree.open_dir(top_fd.as_fd(), relative)?;
         let here = self.tree.stat(directory.as_fd(), Path::new(""))?;
-        if Some((here.identity.device, here.identity.inode)) == self.home {
+        let identity = (here.identity.device, here.identity.inode);
+        if self.home.as_ref().is_some_and(|home| home.identity == identity) {
             return Ok(());
         }
         let (mut files, mut untold) = (Vec::new(), Vec::new());
