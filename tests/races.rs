@@ -206,6 +206,11 @@ fn a_long_line_that_is_cut_under_the_reading_gives_no_line_that_never_was() {
     let first = numbered('a', 2);
     let long = first.clone() + &"long ".repeat(READ_BYTES / 4) + "\n" + &numbered('b', 2);
     every_read(&first, &long, &numbered('c', 3));
+    // Only the end differs: the guard must be of the bytes that were captured.
+    let end = long.clone() + "tail\n";
+    let tail = end.replace("long \n", "else \n");
+    assert_eq!(end.len(), tail.len());
+    every_read("", &end, &tail);
     let other = first.clone() + &"other".repeat(READ_BYTES / 4) + "\n" + &numbered('f', 1);
     every_read("", &long, &other);
 }

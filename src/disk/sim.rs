@@ -64,6 +64,8 @@ struct State {
     plan: Option<(u64, Fault)>,
     crashed: bool,
     full: bool,
+    /// Bytes that it says are free; None for plenty.
+    free: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -114,6 +116,11 @@ impl SimDisk {
     #[must_use]
     pub fn crashed(&self) -> bool {
         self.state().crashed
+    }
+
+    /// Sets how many bytes it says are free.
+    pub fn set_free(&self, bytes: u64) {
+        self.state().free = Some(bytes);
     }
 
     /// Makes room after [`Fault::Full`].
@@ -325,7 +332,8 @@ impl Disk for SimDisk {
     }
 
     fn space(&self) -> io::Result<Space> {
-        let free = if self.state().full { 0 } else { 1 << 40 };
+        let state = self.state();
+        let free = if state.full { 0 } else { state.free.unwrap_or(1 << 40) };
         Ok(Space { free, total: 1 << 41 })
     }
 

@@ -175,6 +175,25 @@ mod tests {
     }
 
     #[test]
+    fn a_root_that_appears_in_the_home_or_in_another_root_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path().canonicalize().unwrap();
+        for directory in ["logs/in", "home/pending"] {
+            std::fs::create_dir_all(base.join(directory)).unwrap();
+        }
+        let roots = check_in(&base, &["logs", "later"]).unwrap();
+        let scope = Scope::new(None, std::slice::from_ref(&base)).unwrap();
+        for target in ["home/pending", "home", "logs", "logs/in"] {
+            let mut later = roots[1].clone();
+            symlink(base.join(target), base.join("later")).unwrap();
+            let error = later.appear(&scope, &roots[..1], Some(&base.join("home"))).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Usage, "{target}");
+            assert_eq!(later.place, None);
+            std::fs::remove_file(base.join("later")).unwrap();
+        }
+    }
+
+    #[test]
     fn a_root_that_appears_as_a_symlink_out_of_the_scope_is_refused() {
         let temp = tempfile::tempdir().unwrap();
         let base = temp.path().canonicalize().unwrap();

@@ -1,0 +1,327 @@
+//! Bugs that were found once, where a fixture tree cannot say them.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod pipeline;
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use pipeline::{Pipeline, TestClock, drain_some};
+use rustix::io::Errno;
+use tailspool::capture::CaptureOptions;
+use tailspool::disk::{Disk, OsDisk, SimDisk};
+use tailspool::limits::{FULL_RETRY, POLL_BYTES, READ_BYTES};
+use tailspool::queue::depth::QueueLimits;
+use tailspool::queue::drain::Format;
+use tailspool::source::tree::{EachEntry, Log, OsTree, Stat, Tree};
+use tailspool::source::{Budget, Source};
+
+fn append(path: &Path, text: &str) {
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+fn drained(disk: &dyn Disk) -> String {
+    let (raw, report) = drain_some(disk, Format::Raw, u64::MAX, false);
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    String::from_utf8(raw).unwrap()
+}
+
+/// Reads fail with EIO from `from` on while `broken` is set.
+#[derive(Clone)]
+struct Broken {
+    from: u64,
+    broken: Arc<AtomicBool>,
+    reads: Arc<AtomicU64>,
+}
+
+impl Broken {
+    fn from(from: u64) -> Self {
+        Self {
+            from,
+            broken: Arc::default(),
+            reads: Arc::default(),
+        }
+    }
+}
+
+struct BrokenTree(OsTree, Broken);
+
+struct BrokenLog(Box<dyn Log>, Broken);
+
+impl Log for BrokenLog {
+    fn stat(&self) -> io::Result<Stat> {
+        self.0.stat()
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.1.reads.fetch_add(1, Ordering::SeqCst);
+        let end = offset + bytes.len() as u64;
+        if self.1.broken.load(Ordering::SeqCst) && end > self.1.from {
+            if offset >= self.1.from {
+                return Err(Errno::IO.into());
+            }
+            let good = usize::try_from(self.1.from - offset).unwrap();
+            return self.0.read_at(&mut bytes[..good], offset);
+        }
+        self.0.read_at(bytes, offset)
+    }
+}
+
+impl Tree for BrokenTree {
+    fn open_root(&self, path: &Path) -> io::Result<OwnedFd> {
+        self.0.open_root(path)
+    }
+
+    fn open_dir(&self, root: BorrowedFd<'_>, relative: &Path) -> io::Result<OwnedFd> {
+        self.0.open_dir(root, relative)
+    }
+
+    fn list(&self, directory: BorrowedFd<'_>, each: &mut EachEntry<'_>) -> io::Result<()> {
+        self.0.list(directory, each)
+    }
+
+    fn stat(&self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<Stat> {
+        self.0.stat(directory, name)
+    }
+
+    fn open(&self, root: BorrowedFd<'_>, relative: &Path) -> io::Result<Box<dyn Log>> {
+        Ok(Box::new(BrokenLog(self.0.open(root, relative)?, self.1.clone())))
+    }
+}
+
+fn start_broken(disk: &SimDisk, top: &Path, broken: &Broken) -> Pipeline {
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let tree = Box::new(BrokenTree(OsTree::default(), broken.clone()));
+    Pipeline::start_with(&shared, top, &["."], &TestClock::new(), tree, CaptureOptions::default()).unwrap()
+}
+
+#[test]
+fn a_file_that_waits_for_room_is_read_to_its_end_after_it_was_rotated() {
+    let temp = tempfile::tempdir().unwrap();
+    let top = temp.path();
+    let lines: String = (0..100)
+        .map(|number| number.to_string() + "\n")
+        .collect::<Vec<_>>()
+        .concat();
+    // Not hot: nothing changed in the last minute.
+    append(&top.join("a.jsonl"), &lines);
+    let clock = TestClock::new();
+    clock.pass(std::time::Duration::from_secs(3600));
+    let disk = SimDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let options = CaptureOptions {
+        limits: QueueLimits {
+            records_max: Some(10),
+            bytes_max: None,
+        },
+        ..CaptureOptions::default()
+    };
+    let mut pipeline = Pipeline::start_with(&shared, top, &["."], &clock, Box::<OsTree>::default(), options).unwrap();
+    pipeline.look().unwrap();
+    assert!(pipeline.capture.queue_full().is_some());
+    fs::rename(top.join("a.jsonl"), top.join("a.jsonl.1")).unwrap();
+    append(&top.join("a.jsonl"), "new\n");
+    let mut all = String::new();
+    for _ in 0..30 {
+        all += &drained(&disk);
+        clock.pass(FULL_RETRY);
+        pipeline.look().unwrap();
+    }
+    assert_eq!(all, lines + "new\n");
+}
+
+#[test]
+fn a_file_in_the_middle_of_a_backlog_is_read_to_its_end_after_it_was_deleted() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("a.jsonl");
+    let line = "x".repeat(999) + "\n";
+    append(&path, &line.repeat(12_000));
+    let clock = TestClock::new();
+    clock.pass(std::time::Duration::from_secs(3600));
+    let disk = SimDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let mut pipeline = Pipeline::start(&shared, temp.path(), &clock).unwrap();
+    let report = pipeline
+        .source
+        .poll(Budget { bytes: 1 }, &mut pipeline.capture)
+        .unwrap();
+    assert!(report.more, "one turn is less than the file");
+    fs::remove_file(&path).unwrap();
+    pipeline.look().unwrap();
+    pipeline.look().unwrap();
+    assert_eq!(drained(&disk).len(), 12_000_000);
+}
+
+#[test]
+fn a_failed_read_of_the_old_file_puts_its_rotation_and_its_deletion_off() {
+    for replace in [true, false] {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("a.jsonl");
+        let disk = SimDisk::new();
+        let broken = Broken::from(0);
+        append(&path, "one\n");
+        let mut pipeline = start_broken(&disk, temp.path(), &broken);
+        pipeline.look().unwrap();
+        append(&path, "two\n");
+        fs::remove_file(&path).unwrap();
+        if replace {
+            append(&path, "three\n");
+        }
+        broken.broken.store(true, Ordering::SeqCst);
+        pipeline.look().unwrap();
+        assert_eq!(pipeline.source.overview().unknown, 1);
+        broken.broken.store(false, Ordering::SeqCst);
+        pipeline.look().unwrap();
+        let expected = if replace { "one\ntwo\nthree\n" } else { "one\ntwo\n" };
+        assert_eq!(drained(&disk), expected);
+    }
+}
+
+#[test]
+fn a_long_line_that_cannot_be_read_ends_its_turn_and_is_counted() {
+    for from in [READ_BYTES + READ_BYTES / 4, READ_BYTES / 2] {
+        let temp = tempfile::tempdir().unwrap();
+        append(&temp.path().join("a.jsonl"), &("y".repeat(3 * READ_BYTES) + "\n"));
+        append(&temp.path().join("b.jsonl"), "short\n");
+        let disk = SimDisk::new();
+        let broken = Broken::from(from as u64);
+        broken.broken.store(true, Ordering::SeqCst);
+        let mut pipeline = start_broken(&disk, temp.path(), &broken);
+        // It comes to its end at all.
+        pipeline.look().unwrap();
+        assert_eq!(pipeline.source.overview().unknown, 1);
+        assert!(broken.reads.load(Ordering::SeqCst) < 100, "it is not tried without end");
+        assert_eq!(drained(&disk), "short\n");
+        broken.broken.store(false, Ordering::SeqCst);
+        pipeline.look().unwrap();
+        assert_eq!(drained(&disk).len(), 3 * READ_BYTES + 1);
+    }
+}
+
+#[test]
+fn the_search_for_the_end_of_a_long_line_lets_others_come_first() {
+    let temp = tempfile::tempdir().unwrap();
+    let giant = fs::File::create(temp.path().join("a.jsonl")).unwrap();
+    giant.set_len(1 << 30).unwrap();
+    append(&temp.path().join("b.jsonl"), "short\n");
+    let disk = SimDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let mut pipeline = Pipeline::start(&shared, temp.path(), &TestClock::new()).unwrap();
+    let report = pipeline
+        .source
+        .poll(Budget { bytes: POLL_BYTES }, &mut pipeline.capture)
+        .unwrap();
+    assert!(report.more, "a gibibyte is more than one poll");
+    pipeline.capture.commit().unwrap();
+    assert_eq!(drained(&disk), "short\n");
+}
+
+#[test]
+fn a_long_line_that_would_fill_the_disk_is_refused_before_it_is_written() {
+    let temp = tempfile::tempdir().unwrap();
+    append(&temp.path().join("a.jsonl"), &("z".repeat(2 * READ_BYTES) + "\n"));
+    let disk = SimDisk::new();
+    disk.set_free((1 << 30) + READ_BYTES as u64);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let clock = TestClock::new();
+    let mut pipeline = Pipeline::start(&shared, temp.path(), &clock).unwrap();
+    pipeline.look().unwrap();
+    assert!(pipeline.capture.queue_full().is_some());
+    assert!(disk.list(Path::new("pending")).unwrap().is_empty());
+    disk.set_free(1 << 40);
+    clock.pass(FULL_RETRY);
+    pipeline.look().unwrap();
+    assert_eq!(drained(&disk).len(), 2 * READ_BYTES + 1);
+}
+
+#[test]
+fn a_damaged_batch_never_overwrites_one_that_was_set_aside_before() {
+    let temp = tempfile::tempdir().unwrap();
+    let disk = OsDisk::create(temp.path()).unwrap();
+    disk.create_dir(Path::new("pending")).unwrap();
+    for content in ["garbage one", "garbage two", "garbage three"] {
+        fs::write(temp.path().join("pending/pending-x.json"), content).unwrap();
+        let (_, report) = drain_some(&disk, Format::Envelope, u64::MAX, false);
+        assert_eq!(report.failures.len(), 1);
+    }
+    let mut found: Vec<_> = fs::read_dir(temp.path().join("quarantine"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    found.retain(|path| path.extension().is_none_or(|extension| extension != "reason"));
+    let mut contents: Vec<_> = found.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    contents.sort();
+    assert_eq!(contents, ["garbage one", "garbage three", "garbage two"]);
+}
+
+#[test]
+fn a_version_that_is_not_even_a_number_stays_in_the_queue() {
+    let temp = tempfile::tempdir().unwrap();
+    let disk = OsDisk::create(temp.path()).unwrap();
+    disk.create_dir(Path::new("pending")).unwrap();
+    for version in ["\"2\"", "1.5", "-1", "[]", "2"] {
+        let envelope = format!("{{\"ulid\":\"u\",\"record\":{{}},\"schema_version\":{version}}}");
+        fs::write(temp.path().join("pending/pending-x.json"), envelope).unwrap();
+        let (_, report) = drain_some(&disk, Format::Envelope, u64::MAX, false);
+        let cause = std::error::Error::source(&report.failures[0]).unwrap().to_string();
+        assert!(cause.contains(&format!("schema_version is {version}")), "{cause}");
+        assert!(temp.path().join("pending/pending-x.json").exists(), "{version}");
+    }
+}
+
+#[test]
+fn what_only_has_the_name_of_a_leftover_does_not_stop_a_start() {
+    let temp = tempfile::tempdir().unwrap();
+    let (home, logs) = (temp.path().join("home"), temp.path().join("logs"));
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk::create(&home).unwrap());
+    let odd = home.join("pending/pending-01ARZ3NDEKTSV4RRFFQ69G5FAV-1.jsonl.tmp");
+    fs::create_dir_all(&odd).unwrap();
+    append(
+        &home.join("pending/pending-01ARZ3NDEKTSV4RRFFQ69G5FAV-18446744073709551615.jsonl"),
+        "x",
+    );
+    append(&home.join("pending/pending-01ARZ3NDEKTSV4RRFFQ69G5FAW-2.jsonl"), "x");
+    fs::create_dir_all(&logs).unwrap();
+    append(&logs.join("a.jsonl"), "one\n");
+    let mut pipeline = Pipeline::start(&disk, &logs, &TestClock::new()).unwrap();
+    pipeline.look().unwrap();
+    assert_eq!(pipeline.capture.captured().lines, 1);
+    assert!(odd.is_dir());
+}
+
+#[test]
+fn an_envelope_of_others_that_is_too_long_to_hold_is_left_alone() {
+    let temp = tempfile::tempdir().unwrap();
+    let disk = OsDisk::create(temp.path()).unwrap();
+    disk.create_dir(Path::new("pending")).unwrap();
+    let long = "w".repeat(9 << 20);
+    let path = temp.path().join("pending/pending-x.json");
+    fs::write(
+        &path,
+        format!("{{\"schema_version\":1,\"record\":{{\"surface\":\"{long}\"}},\"ulid\":\"u\"}}"),
+    )
+    .unwrap();
+    let (out, report) = drain_some(&disk, Format::Raw, u64::MAX, false);
+    assert!(out.is_empty());
+    assert_eq!(report.failures.len(), 1);
+    assert!(path.exists());
+    // In our layout it is streamed, whatever way it spells its characters.
+    let ours = format!(
+        "{{\"ulid\":\"u\",\"appended_at\":\"t\",\"record\":{{\"surface\":\"caf\\u00e9 \\ud83d\\ude00 \\\"{long}\",\"source\":{{}}}},\"schema_version\":1}}"
+    );
+    fs::write(&path, &ours).unwrap();
+    let (out, report) = drain_some(&disk, Format::Raw, u64::MAX, true);
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    assert!(out == format!("caf\u{e9} \u{1f600} \"{long}\n").into_bytes());
+    let (out, _) = drain_some(&disk, Format::Record, u64::MAX, true);
+    assert!(out.starts_with(b"{\"surface\":\"caf") && out.ends_with(b"\"source\":{}}\n"));
+    let (out, _) = drain_some(&disk, Format::Envelope, u64::MAX, false);
+    assert!(out == (ours + "\n").into_bytes());
+    assert!(!path.exists());
+}
