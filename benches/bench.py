@@ -46,8 +46,10 @@ def binary():
 class Ran:
     """A child that has ended: exit code, seconds, CPU seconds, peak memory."""
 
-    def __init__(self, code, seconds, usage, high_water):
+    def __init__(self, code, seconds, usage, high_water, busy):
         self.code = code
+        # Cores that were busy with something else, the work of the kernel for us included; None if not known.
+        self.others = None if busy is None else max(busy - usage.ru_utime - usage.ru_stime, 0) / max(seconds, 0.01)
         self.seconds = seconds
         self.cpu = usage.ru_utime + usage.ru_stime
         self.user, self.system = usage.ru_utime, usage.ru_stime
@@ -61,9 +63,19 @@ def own_peak_mib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (MIB if sys.platform == "darwin" else 1024)
 
 
+def busy_seconds():
+    """CPU seconds of the whole machine that were not idle; None where that is not told."""
+    try:
+        with open("/proc/stat", encoding="utf-8") as stat:
+            user, nice, system, _, _, irq, softirq = map(int, stat.readline().split()[1:8])
+        return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError):
+        return None
+
+
 def run(command, stdout=None, after=None, env=None):
     """Runs a command; `after` is called within the measured time."""
-    started = time.monotonic()
+    busy, started = busy_seconds(), time.monotonic()
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, env=env)
     stopped, high_water = threading.Event(), [None]
 
@@ -77,6 +89,7 @@ def run(command, stdout=None, after=None, env=None):
     sampler.start()
     _, status, usage = os.wait4(child.pid, 0)
     ended = time.monotonic()
+    busy = None if busy is None else busy_seconds() - busy
     stopped.set()
     sampler.join()
     child.returncode = os.waitstatus_to_exitcode(status)
@@ -84,7 +97,7 @@ def run(command, stdout=None, after=None, env=None):
         before = time.monotonic()
         after()
         ended += time.monotonic() - before
-    return Ran(child.returncode, ended - started, usage, high_water[0])
+    return Ran(child.returncode, ended - started, usage, high_water[0], busy)
 
 
 def sync_filesystem(path):

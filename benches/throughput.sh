@@ -93,6 +93,8 @@ try:
         "",
         f"- `watch` to `cat`, round by round: {spread(share('cat, fsync'), 2)}",
         f"- `watch` to `cp`, round by round: {spread(share('cp -r, sync'), 2)}",
+        "- cores busy with other work during `watch`: "
+        + ("unknown" if captures[0].others is None else spread([ran.others for ran in captures], 2)),
         f"- commits: {spread([ran.commits for ran in captures])}; bytes in the queue a byte of log:"
         f" {captures[0].queue / size:.2f}",
         f"- after each capture: {lines} lines captured, {lines} records pending, {size} bytes",

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let roots = roots::check(vec![spec], &scope, Some(&home))?;
 
     let disk = OsDisk::create(&home)?;
-    let identity = disk.identity()?;
+    let place = disk.place()?;
     let disk: Arc<dyn Disk> = Arc::new(disk);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let options = CaptureOptions::default();
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }));
 
     let mut options = SourceOptions::new(roots, scope);
-    options.home = Some(identity);
+    options.home = Some(place);
     options.once = true;
     let mut source = PollingSource::new(options, Box::<OsTree>::default(), clock, capture.fold())?;
     // Dropping the sender would stop the watcher; sending `Wake::Stop` does too.

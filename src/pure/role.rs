@@ -162,7 +162,7 @@ impl RoleScanner {
             match byte {
                 b'"' => {
                     self.string = StringState::Inside;
-                    self.token = Token::default();
+                    self.token.length = 0;
                     return &bytes[at + 1..];
                 }
                 b'{' | b'[' => self.open(*byte == b'{'),
@@ -219,11 +219,22 @@ impl RoleScanner {
     }
 }
 
-/// The raw text of a string, as far as it can matter.
-#[derive(Debug, Default)]
+/// The raw text of a string, as far as it can matter. It is on the stack, since every string of a line
+/// passes through it.
+#[derive(Debug)]
 struct Token {
-    raw: Vec<u8>,
-    too_long: bool,
+    raw: [u8; Self::BYTES_MAX],
+    /// More than fits means that it is too long to be a word we know.
+    length: usize,
+}
+
+impl Default for Token {
+    fn default() -> Self {
+        Self {
+            raw: [0; Self::BYTES_MAX],
+            length: 0,
+        }
+    }
 }
 
 impl Token {
@@ -231,22 +242,22 @@ impl Token {
     const BYTES_MAX: usize = 9 * 6;
 
     fn push(&mut self, bytes: &[u8]) {
-        if self.too_long || self.raw.len() + bytes.len() > Self::BYTES_MAX {
-            self.too_long = true;
-        } else {
-            self.raw.extend_from_slice(bytes);
+        let end = self.length.saturating_add(bytes.len());
+        if let Some(place) = self.raw.get_mut(self.length..end) {
+            place.copy_from_slice(bytes);
         }
+        self.length = end;
     }
 
-    /// What it spells; empty when it is too long to be a word we know.
+    /// What it spells; empty when it is too long.
     fn text(&self) -> std::borrow::Cow<'_, [u8]> {
-        if self.too_long {
+        let Some(raw) = self.raw.get(..self.length) else {
             return (&[][..]).into();
+        };
+        if !raw.contains(&b'\\') {
+            return raw.into();
         }
-        if !self.raw.contains(&b'\\') {
-            return self.raw[..].into();
-        }
-        let quoted = [b"\"", &self.raw[..], b"\""].concat();
+        let quoted = [b"\"", raw, b"\""].concat();
         serde_json::from_slice::<String>(&quoted)
             .unwrap_or_default()
             .into_bytes()

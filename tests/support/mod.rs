@@ -27,15 +27,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The user and group `nobody`.
 const NOBODY: u32 = 65534;
 
+/// Time between two looks for something that must come.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Waits until `found` finds something.
-pub(crate) fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, found: impl FnMut() -> Option<T>) -> T {
+    wait_closely(what, PAUSE, found)
+}
+
+/// The same for something that may be gone again soon.
+pub(crate) fn wait_closely<T>(what: &str, pause: Duration, mut found: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
         if let Some(found) = found() {
             return found;
         }
         assert!(begin.elapsed() < PATIENCE, "waited in vain for: {what}");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(pause);
     }
 }
 
@@ -50,7 +58,7 @@ pub(crate) fn wait_until_equal<T: PartialEq + Debug>(what: &str, expected: &T, m
         if begin.elapsed() >= PATIENCE {
             assert_eq!(found, *expected, "waited in vain for: {what}");
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -79,6 +87,13 @@ impl Ended {
             .unwrap_or_else(|| panic!("no line `{prefix}…` in {self:#?}"));
         assert_eq!(lines.next(), None, "a second one in {self:#?}");
         line
+    }
+
+    /// The one line that is printed with this code.
+    #[track_caller]
+    pub(crate) fn told_once(&self, code: &str) {
+        let lines = self.stderr.lines().filter(|line| line.contains(code));
+        assert_eq!(lines.count(), 1, "{code} in {self:#?}");
     }
 
     /// The one `error:` line.
@@ -195,8 +210,15 @@ impl Running {
 
     /// Waits until standard error holds this.
     pub(crate) fn says(&self, text: &str) {
-        let said = || self.stderr().contains(text).then_some(());
-        wait_for(&format!("`{text}` on standard error"), said);
+        wait_for(&format!("`{text}` on standard error"), || {
+            let ended = self.stderr.as_ref().is_none_or(|stderr| stderr.thread.is_finished());
+            let said = self.stderr();
+            if said.contains(text) {
+                return Some(());
+            }
+            assert!(!ended, "it ended without `{text}`: {said}");
+            None
+        });
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -357,7 +379,7 @@ impl Sandbox {
 
     /// A watcher of the logs that goes on, after its first look.
     pub(crate) fn watch(&self, more: &[&str]) -> Running {
-        let args = ["watch", "--interval", "100ms", "--commit-interval", "1ms", "user/logs"];
+        let args = ["watch", "--interval", "100ms", "user/logs"];
         let watcher = Running::start(self.command(&[&args, more].concat()));
         watcher.says("watching ");
         watcher
@@ -380,6 +402,15 @@ impl Sandbox {
             .collect();
         names.sort();
         names
+    }
+
+    /// The paths in a directory of the home that end with this extension.
+    pub(crate) fn paths_with(&self, directory: &str, extension: &str) -> Vec<PathBuf> {
+        let paths = self.names(directory).into_iter();
+        let paths = paths.map(|name| self.home(directory).join(name));
+        paths
+            .filter(|path| path.extension().is_some_and(|found| found == extension))
+            .collect()
     }
 
     /// The names of the visible batches, oldest first.
