@@ -72,7 +72,12 @@ fn make_directories(disk: &dyn Disk) -> io::Result<()> {
 fn snapshot(disk: &dyn Disk, now: Timestamp) -> Result<Fold, Error> {
     match cursors::load(disk)? {
         Loaded::Snapshot(fold) => Ok(fold),
-        Loaded::Missing => Ok(Fold::default()),
+        Loaded::Missing => {
+            if segments(disk)? > 0 {
+                log::warn!(code = "cursors.rebuilt"; "there is no snapshot; the cursors are made anew from the ledger");
+            }
+            Ok(Fold::default())
+        }
         Loaded::Damaged(why) => {
             let aside = cursors::move_aside(disk, now)?;
             log::warn!(code = "cursors.rebuilt", cause = why.as_str();
@@ -96,9 +101,6 @@ fn fold_ledger(disk: &dyn Disk, snapshot: Fold) -> Result<Folded, Error> {
     let last = segments(disk)?;
     let Mark { segment, offset } = snapshot.mark;
     let covered = snapshot.commit;
-    if covered == 0 && last > 0 {
-        log::warn!(code = "cursors.rebuilt"; "there is no snapshot; the cursors are made anew from the ledger");
-    }
     if segment > last && covered > 0 {
         return Err(damaged(
             disk,

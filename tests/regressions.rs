@@ -32,11 +32,11 @@ fn drained(disk: &dyn Disk) -> String {
     String::from_utf8(raw).unwrap()
 }
 
-/// Reads fail with EIO from `from` on while `broken` is set.
+/// Reads fail with EIO from `from` on while `active` is set.
 #[derive(Clone)]
 struct Broken {
     from: u64,
-    broken: Arc<AtomicBool>,
+    active: Arc<AtomicBool>,
     reads: Arc<AtomicU64>,
 }
 
@@ -44,7 +44,7 @@ impl Broken {
     fn from(from: u64) -> Self {
         Self {
             from,
-            broken: Arc::default(),
+            active: Arc::default(),
             reads: Arc::default(),
         }
     }
@@ -62,7 +62,7 @@ impl Log for BrokenLog {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         self.1.reads.fetch_add(1, Ordering::SeqCst);
         let end = offset + bytes.len() as u64;
-        if self.1.broken.load(Ordering::SeqCst) && end > self.1.from {
+        if self.1.active.load(Ordering::SeqCst) && end > self.1.from {
             if offset >= self.1.from {
                 return Err(Errno::IO.into());
             }
@@ -173,10 +173,10 @@ fn a_failed_read_of_the_old_file_puts_its_rotation_and_its_deletion_off() {
         if replace {
             append(&path, "three\n");
         }
-        broken.broken.store(true, Ordering::SeqCst);
+        broken.active.store(true, Ordering::SeqCst);
         pipeline.look().unwrap();
         assert_eq!(pipeline.source.overview().unknown, 1);
-        broken.broken.store(false, Ordering::SeqCst);
+        broken.active.store(false, Ordering::SeqCst);
         pipeline.look().unwrap();
         let expected = if replace { "one\ntwo\nthree\n" } else { "one\ntwo\n" };
         assert_eq!(drained(&disk), expected);
@@ -191,14 +191,14 @@ fn a_long_line_that_cannot_be_read_ends_its_turn_and_is_counted() {
         append(&temp.path().join("b.jsonl"), "short\n");
         let disk = SimDisk::new();
         let broken = Broken::from(from as u64);
-        broken.broken.store(true, Ordering::SeqCst);
+        broken.active.store(true, Ordering::SeqCst);
         let mut pipeline = start_broken(&disk, temp.path(), &broken);
         // It comes to its end at all.
         pipeline.look().unwrap();
         assert_eq!(pipeline.source.overview().unknown, 1);
         assert!(broken.reads.load(Ordering::SeqCst) < 100, "it is not tried without end");
         assert_eq!(drained(&disk), "short\n");
-        broken.broken.store(false, Ordering::SeqCst);
+        broken.active.store(false, Ordering::SeqCst);
         pipeline.look().unwrap();
         assert_eq!(drained(&disk).len(), 3 * READ_BYTES + 1);
     }

@@ -176,8 +176,15 @@ fn say_moment(common: &Common, disk: &dyn Disk, moment: Moment<'_>) {
                 bytes(overview.bytes)
             ));
         }
-        Moment::CaughtUp(_, captured) => {
-            common.say(format_args!("caught up: {} captured", count(captured.lines, "line")));
+        Moment::CaughtUp(overview, captured) => {
+            let but = match overview.unknown {
+                0 => String::new(),
+                unknown => format!(", but {} could not be looked at", count(unknown, "path")),
+            };
+            common.say(format_args!(
+                "caught up: {} captured{but}",
+                count(captured.lines, "line")
+            ));
         }
     }
 }

@@ -156,23 +156,19 @@ impl Drain<'_> {
 
     /// Moves a damaged batch out of the way of the younger ones, with its reason beside it.
     fn quarantine(&mut self, name: &OsStr, claim: Claim<'_>, what: &str) {
-        let shown = Shown::name(name).to_string();
-        match self.move_to_quarantine(name, what) {
+        let moved = match self.move_to_quarantine(name, what) {
             Ok(()) => {
-                log::error!(code = "queue.quarantined", name = shown.as_str(), reason = what;
-                    "{shown} is damaged and is now in {QUARANTINE}/, with its reason beside it");
                 if let Err(error) = claim.unlink_lock() {
                     log::info!("its lock file stays: {error}");
                 }
+                format!("it is now in {QUARANTINE}/ [queue.quarantined]")
             }
-            Err(error) => {
-                log::error!("{shown} is damaged and cannot be moved to {QUARANTINE}/: {error}");
-            }
-        }
+            Err(error) => format!("it cannot be moved to {QUARANTINE}/: {error}"),
+        };
         self.failed(
             name,
             "cannot drain the batch",
-            format!("its content is damaged: {what}"),
+            format!("its content is damaged: {what}; {moved}"),
         );
     }
 

@@ -1,34 +1,32 @@
 //! The cursor table: what every source shares below its hints.
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::roots::Root;
 use super::scope::Scope;
-use super::tail::{Cursor, Fetched, Progress};
-use super::tree::{Kind, Log, Stamp, Stat, Tree};
-use super::{Budget, EventSink, Overview, PollReport, Transition, Verdict};
+use super::tail::{Cursor, Fetched};
+use super::tree::{Log, Tree};
+use super::{Budget, EventSink, Overview, PollReport};
 use crate::clock::Clock;
 use crate::disk::HomePlace;
 use crate::error::{Error, ErrorKind};
-use crate::limits::{
-    CHANGES_MAX, HANDLES_MAX, HOT_INTERVAL, HOT_WINDOW, INTERVAL, LARGE_GROWTH_BYTES, TURN_BYTES, TURN_COST_BYTES,
-};
+use crate::limits::{HANDLES_MAX, HOT_INTERVAL, INTERVAL, TURN_COST_BYTES};
 use crate::pure::fold::{FileState, Fold, Presence};
-use crate::pure::identity::Identity;
 use crate::pure::record::LogFile;
-use crate::pure::step::{Content, Known, Look, Step, Why, step};
+use crate::pure::step::Why;
 use crate::pure::ulids::{Ulids, system_random};
 use crate::show::Shown;
 
 mod sweep;
+mod table;
+mod turn;
+
+use table::{Key, Tracked};
 
 /// What a source watches, and how.
 pub struct SourceOptions {
@@ -56,71 +54,6 @@ impl SourceOptions {
             globs: vec!["*.jsonl".into()],
             interval: INTERVAL,
             once: false,
-        }
-    }
-}
-
-/// A path, ordered by its bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Key(Arc<Path>);
-
-impl Key {
-    fn bytes(&self) -> &[u8] {
-        self.0.as_os_str().as_bytes()
-    }
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.bytes().cmp(other.bytes())
-    }
-}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Borrow<[u8]> for Key {
-    fn borrow(&self) -> &[u8] {
-        self.bytes()
-    }
-}
-
-/// A file that we follow.
-struct Tracked {
-    cursor: Cursor,
-    root: usize,
-    /// Kept while the file is hot, so that what it still holds can be read when its path shows another file.
-    handle: Option<Box<dyn Log>>,
-    /// What `stat` said when everything up to then was taken.
-    seen: Option<Seen>,
-    /// Its size at the last look of any kind.
-    size: u64,
-    hot_until: Option<Instant>,
-    /// Up to where it is read, for `once`.
-    limit: Option<u64>,
-    large_growth_told: bool,
-    /// The last sweep that found it.
-    sweep: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    identity: Identity,
-    size: u64,
-    mtime: Stamp,
-    ctime: Stamp,
-}
-
-impl From<&Stat> for Seen {
-    fn from(stat: &Stat) -> Self {
-        Self {
-            identity: stat.identity,
-            size: stat.size,
-            mtime: stat.mtime,
-            ctime: stat.ctime,
         }
     }
 }
@@ -166,7 +99,8 @@ pub struct Tailer {
     sweep: u64,
     ids: Ulids,
     fetched: Fetched,
-    unknown: BTreeMap<PathBuf, Why>,
+    /// Paths that could not be looked at, and the sweep of the last try.
+    unknown: BTreeMap<PathBuf, u64>,
     told: BTreeSet<PathBuf>,
     symlinks: BTreeSet<PathBuf>,
     /// Devices that came back under another number, by root.
@@ -306,236 +240,6 @@ impl Tailer {
         Ok(false)
     }
 
-    /// A turn for the file at a path.
-    fn turn(&mut self, key: &Key, root: usize, sink: &mut dyn EventSink) -> Result<Turn, Error> {
-        let found = match self.stat_path(key, root) {
-            Ok(found) if found.kind == Kind::File => found,
-            Ok(_) => return Ok(self.not_known(key, Why::Failed, "it is not a regular file")),
-            Err(error) => return Ok(self.look_failed(key, &error)),
-        };
-        let kept = self.files.get_mut(key).and_then(|tracked| {
-            let same = tracked.cursor.file.identity.same(&found.identity);
-            tracked.handle.take().map(|handle| (handle, same))
-        });
-        let log = match kept {
-            Some((handle, true)) => handle,
-            Some((old, false)) => {
-                // The path shows another file. What the old one still holds comes first.
-                let turn = self.visit(key, root, &*old, sink)?;
-                if turn != Turn::Done {
-                    self.keep_handle(key, old);
-                    return Ok(turn);
-                }
-                match self.open(key, root) {
-                    Ok(log) => log,
-                    Err(error) => return Ok(self.look_failed(key, &error)),
-                }
-            }
-            None => match self.open(key, root) {
-                Ok(log) => log,
-                Err(error) => return Ok(self.look_failed(key, &error)),
-            },
-        };
-        let turn = self.visit(key, root, &*log, sink);
-        // What is not read to its end may be renamed or removed before its next turn.
-        if self.hot.contains(key) || !matches!(turn, Ok(Turn::Done)) {
-            self.keep_handle(key, log);
-        }
-        turn
-    }
-
-    /// Follows the transition table for one open file until there is nothing to do or its turn is over.
-    fn visit(&mut self, key: &Key, root: usize, log: &dyn Log, sink: &mut dyn EventSink) -> Result<Turn, Error> {
-        let (mut worked, mut changes) = (0, 0);
-        loop {
-            if worked >= TURN_BYTES {
-                return Ok(Turn::More);
-            }
-            if changes > CHANGES_MAX {
-                return Ok(self.not_known(key, Why::Failed, "it changes faster than it can be read"));
-            }
-            let stat = match log.stat() {
-                Ok(stat) if stat.kind == Kind::File => stat,
-                Ok(_) => return Ok(self.not_known(key, Why::Failed, "it is not a regular file")),
-                Err(error) => return Ok(self.look_failed(key, &error)),
-            };
-            let limit = self.limit(key, &stat);
-            let look = match self.look(key, root, log, &stat) {
-                Ok(look) => look,
-                Err(error) => return Ok(self.look_failed(key, &error)),
-            };
-            let known = self
-                .files
-                .get(key)
-                .map_or(Known::Nothing, |tracked| Known::Followed(tracked.cursor.position()));
-            match step(known, look) {
-                Step::Wait => match look {
-                    Look::Unknown(why) => return Ok(self.not_known(key, why, "it is on another device than before")),
-                    // It shrank between `fstat` and the read.
-                    Look::Present(_) | Look::Absent => changes += 1,
-                },
-                Step::Stay | Step::Delete => {
-                    self.caught_up(key, &stat);
-                    return Ok(Turn::Done);
-                }
-                Step::New => {
-                    if self.begin(key, root, &stat, None, sink)? == Verdict::Refused {
-                        return Ok(Turn::Refused);
-                    }
-                }
-                Step::Rotate => {
-                    let old = self.files.get(key).map(|tracked| Arc::clone(&tracked.cursor.file));
-                    if self.begin(key, root, &stat, old, sink)? == Verdict::Refused {
-                        return Ok(Turn::Refused);
-                    }
-                }
-                Step::Truncate(reason) => {
-                    if self.truncate(key, reason, sink)? == Verdict::Refused {
-                        return Ok(Turn::Refused);
-                    }
-                }
-                Step::Withdraw => {
-                    if let Some(tracked) = self.files.get_mut(key) {
-                        tracked.cursor.tail = None;
-                        tracked.cursor.size_seen = stat.size;
-                    }
-                }
-                Step::Append => {
-                    let Some(tracked) = self.files.get_mut(key) else {
-                        return Ok(Turn::Done);
-                    };
-                    tracked.tell_large_growth(&stat);
-                    let before = tracked.cursor.offset;
-                    let progress = tracked.cursor.take(log, limit, &mut self.fetched, sink)?;
-                    let taken = tracked.cursor.offset.saturating_sub(before);
-                    // The search for the end of a long line takes nothing and is work all the same.
-                    self.worked_bytes += if let Progress::Worked(bytes) = progress {
-                        bytes
-                    } else {
-                        taken
-                    };
-                    match progress {
-                        Progress::CaughtUp => {
-                            self.caught_up(key, &stat);
-                            return Ok(Turn::Done);
-                        }
-                        Progress::Worked(bytes) => worked += bytes,
-                        Progress::Refused => return Ok(Turn::Refused),
-                        Progress::Changed => changes += 1,
-                        Progress::Failed(cause) => return Ok(self.look_failed(key, &cause)),
-                    }
-                }
-            }
-        }
-    }
-
-    /// Looks at an open file, with the cursor of its path if there is one.
-    fn look(&mut self, key: &Key, root: usize, log: &dyn Log, stat: &Stat) -> std::io::Result<Look> {
-        if let Some(tracked) = self.files.get_mut(key) {
-            let ours = tracked.cursor.file.identity.device;
-            let theirs = stat.identity.device;
-            if ours != theirs {
-                let known = self.adopted.get(&(root, ours)) == Some(&theirs);
-                // Before the first line there is nothing that could be captured twice.
-                let free = tracked.cursor.offset == 0;
-                if !known && !free {
-                    let fits = stat.size >= tracked.cursor.offset;
-                    if !fits || tracked.cursor.compare(log, &mut self.fetched)? != Content::Holds {
-                        return Ok(Look::Unknown(Why::OtherDevice));
-                    }
-                    self.adopted.insert((root, ours), theirs);
-                }
-                tracked.cursor.move_to_device(theirs);
-            }
-            return tracked.cursor.look(log, stat, &mut self.fetched);
-        }
-        Ok(Look::Present(crate::pure::step::Sight {
-            identity: stat.identity,
-            size: stat.size,
-            content: Content::NotCompared,
-        }))
-    }
-
-    /// Up to which size the file is read: all of it, or with `once` what its first look showed.
-    fn limit(&mut self, key: &Key, stat: &Stat) -> u64 {
-        match self.files.get_mut(key) {
-            Some(tracked) if self.once => *tracked.limit.get_or_insert(stat.size),
-            _ => u64::MAX,
-        }
-        .min(stat.size)
-    }
-
-    /// Follows a file from its start: a new one, or one that stands where `old` stood.
-    fn begin(
-        &mut self,
-        key: &Key,
-        root: usize,
-        stat: &Stat,
-        old: Option<Arc<LogFile>>,
-        sink: &mut dyn EventSink,
-    ) -> Result<Verdict, Error> {
-        let file = Arc::new(LogFile {
-            file_id: self.ids.fresh(self.clock.unix_ms()),
-            epoch: 0,
-            path: Arc::clone(&key.0),
-            identity: stat.identity,
-            agent: self.roots[root].root.spec.agent.clone(),
-        });
-        let mtime = stat.mtime.timestamp();
-        let transition = match old {
-            None => Transition::New { mtime },
-            Some(old) => Transition::Rotate { old, mtime },
-        };
-        if sink.transition(&file, &transition)? == Verdict::Refused {
-            return Ok(Verdict::Refused);
-        }
-        let mut tracked = Tracked::new(Cursor::at_start(file), root);
-        (tracked.sweep, tracked.size) = (self.sweep, stat.size);
-        self.files.insert(key.clone(), tracked);
-        Ok(Verdict::Taken)
-    }
-
-    fn truncate(
-        &mut self,
-        key: &Key,
-        reason: crate::pure::step::Reason,
-        sink: &mut dyn EventSink,
-    ) -> Result<Verdict, Error> {
-        let Some(tracked) = self.files.get_mut(key) else {
-            return Ok(Verdict::Taken);
-        };
-        let before = &tracked.cursor;
-        let file = Arc::new(LogFile {
-            epoch: before.file.epoch + 1,
-            ..(*before.file).clone()
-        });
-        let was = before.offset;
-        if sink.transition(&file, &Transition::Truncate { reason, was })? == Verdict::Refused {
-            return Ok(Verdict::Refused);
-        }
-        tracked.cursor = Cursor::at_start(file);
-        tracked.limit = None;
-        tracked.large_growth_told = false;
-        Ok(Verdict::Taken)
-    }
-
-    /// Remembers what was seen, and whether the file is hot.
-    fn caught_up(&mut self, key: &Key, stat: &Stat) {
-        self.unknown.remove(&*key.0);
-        let now = self.clock.now();
-        let age = self.clock.utc().duration_since(stat.mtime.timestamp());
-        let Some(tracked) = self.files.get_mut(key) else { return };
-        let seen = Seen::from(stat);
-        let moved = tracked.seen.is_some_and(|before| before != seen);
-        let recent = age.unsigned_abs() < HOT_WINDOW;
-        (tracked.cursor.size_seen, tracked.size) = (stat.size, stat.size);
-        tracked.seen = Some(seen);
-        if moved || recent {
-            tracked.hot_until = Some(now + HOT_WINDOW);
-            self.hot.insert(key.clone());
-        }
-    }
-
     fn keep_handle(&mut self, key: &Key, log: Box<dyn Log>) {
         let Some(tracked) = self.files.get_mut(key) else { return };
         tracked.handle = Some(log);
@@ -552,7 +256,7 @@ impl Tailer {
     fn look_failed(&mut self, key: &Key, error: &std::io::Error) -> Turn {
         if error.kind() == std::io::ErrorKind::NotFound {
             // The next sweep says whether it is gone.
-            self.unknown.insert(key.0.to_path_buf(), Why::Vanished);
+            self.unknown.insert(key.0.to_path_buf(), self.sweep);
             return Turn::Unknown;
         }
         self.not_known(key, Why::Failed, &error.to_string())
@@ -569,7 +273,7 @@ impl Tailer {
 
     /// Counts a path that cannot be looked at, and says so once.
     fn note_unknown(&mut self, path: &Path, why: Why, cause: &str) {
-        self.unknown.insert(path.to_owned(), why);
+        self.unknown.insert(path.to_owned(), self.sweep);
         if !self.told.insert(path.to_owned()) {
             return;
         }
@@ -603,33 +307,6 @@ impl Tailer {
     /// Whether any file is hot.
     pub fn has_hot(&self) -> bool {
         !self.hot.is_empty()
-    }
-}
-
-impl Tracked {
-    fn new(cursor: Cursor, root: usize) -> Self {
-        let cursor_size = cursor.size_seen;
-        Self {
-            cursor,
-            root,
-            handle: None,
-            seen: None,
-            size: cursor_size,
-            hot_until: None,
-            limit: None,
-            large_growth_told: false,
-            sweep: 0,
-        }
-    }
-
-    fn tell_large_growth(&mut self, stat: &Stat) {
-        let growth = stat.size - self.cursor.offset;
-        if growth > LARGE_GROWTH_BYTES && !self.large_growth_told {
-            self.large_growth_told = true;
-            let shown = Shown::path(&self.cursor.file.path).to_string();
-            log::warn!(code = "watcher.large_file_growth", path = shown.as_str(), growth = growth, threshold = LARGE_GROWTH_BYTES;
-                "{shown} has {growth} bytes to read; all of them are read");
-        }
     }
 }
 

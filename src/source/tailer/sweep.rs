@@ -4,7 +4,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use super::{Job, Key, Seen, Tailer, Turn};
+use super::table::{Key, Seen};
+use super::{Job, Tailer, Turn};
 use crate::error::{Error, ErrorKind};
 use crate::pure::step::{Known, Look, Step, Why, step};
 use crate::show::Shown;
@@ -26,10 +27,6 @@ impl Tailer {
     /// second look at those that were not found. Reads no file.
     pub fn sweep(&mut self) {
         self.sweep += 1;
-        let (unknown, symlinks) = (&self.unknown, &self.symlinks);
-        self.told
-            .retain(|path| unknown.contains_key(path) || symlinks.contains(path));
-        self.unknown.clear();
         self.symlinks.clear();
         let mut walk = Walk::default();
         for root in 0..self.roots.len() {
@@ -43,10 +40,14 @@ impl Tailer {
             self.walk(root, &mut walk);
         }
         let missing = self.missing_keys(&walk);
-        let unknown = &self.unknown;
-        self.told
-            .retain(|path| unknown.contains_key(path) || self.symlinks.contains(path));
         self.queue(walk.found, missing);
+        // What was not known before and waits for its turn is not known still.
+        let (sweep, queued) = (self.sweep, &self.queued);
+        self.unknown
+            .retain(|path, tried| *tried == sweep || queued.contains(bytes(path)));
+        let (unknown, symlinks) = (&self.unknown, &self.symlinks);
+        self.told
+            .retain(|path| unknown.contains_key(path) || symlinks.contains(path));
     }
 
     /// New jobs go before what is left of earlier ones, so that a backlog never stands in their way.

@@ -1,0 +1,150 @@
+//! The commit: steps 1 to 3 of `docs/durability.md`, and the snapshot that follows now and then.
+
+use std::error::Error as StdError;
+use std::io;
+
+use super::{Capture, Committed, SnapshotPace};
+use crate::cursors;
+use crate::error::{Error, ErrorKind};
+use crate::home::pending;
+use crate::ledger::{AppendError, is_full};
+use crate::limits::SNAPSHOT_EVERY_BYTES;
+use crate::pure::entry::Entry;
+use crate::pure::name::Batch;
+use crate::queue::batch::BatchFile;
+
+impl Capture {
+    /// Steps 1 to 3 of a commit, for the open batch.
+    pub(super) fn commit_open(&mut self) -> Result<Committed, Error> {
+        let mut file = None;
+        if let Some(batch) = self.open.batch() {
+            file = match self.write_batch(batch) {
+                Ok(file) => Some(file),
+                Err(cause) if is_full(&cause) => return Ok(self.no_room(&cause)),
+                Err(cause) => return Err(self.latch("cannot write the batch", Some(&batch.temporary()), cause)),
+            };
+        }
+        self.commit_with(file)
+    }
+
+    pub(super) fn write_batch(&mut self, batch: Batch) -> io::Result<BatchFile> {
+        let mut file = BatchFile::create(&*self.disk, batch)?;
+        match file.write(&self.open.bytes) {
+            Ok(()) => Ok(file),
+            Err(cause) => {
+                file.discard(&*self.disk)?;
+                Err(cause)
+            }
+        }
+    }
+
+    /// The rest of a commit, for a batch that is written but not synced, or for no batch.
+    pub(super) fn commit_with(&mut self, mut file: Option<BatchFile>) -> Result<Committed, Error> {
+        if let Err(error) = self.lock.check(&*self.disk) {
+            self.latched = true;
+            return Err(error);
+        }
+        let name = file.as_ref().map(|file| file.batch().name());
+        // A contradiction that came into the ledger would make every start refuse.
+        if let Err(what) = self.fold.accepts(&self.open.entries) {
+            return Err(self.latch(
+                "the cursors contradict each other; not committed:",
+                name.as_deref(),
+                what,
+            ));
+        }
+        if let Some(file) = &mut file
+            && let Err(cause) = file.sync(&*self.disk)
+        {
+            return Err(self.latch("cannot sync the batch", name.as_deref(), cause));
+        }
+        let appended = self
+            .ledger
+            .append(&self.open.entries, name.iter().cloned().collect(), self.clock.utc());
+        let (commit, mark) = match appended {
+            Ok(done) => done,
+            Err(AppendError::Full(cause)) => {
+                if let Some(Err(cause)) = file.map(|file| file.discard(&*self.disk)) {
+                    return Err(self.latch("cannot remove the batch", name.as_deref(), cause));
+                }
+                return Ok(self.no_room(&cause));
+            }
+            Err(AppendError::Final(error)) => {
+                self.latched = true;
+                return Err(error);
+            }
+        };
+        // It has happened. What is left is to let others see it.
+        for entry in &self.open.entries {
+            if let Err(what) = self.fold.apply(entry) {
+                return Err(self.latch("the cursors contradict the ledger", name.as_deref(), what));
+            }
+        }
+        self.fold.seal(&commit, mark);
+        if let Some(file) = file {
+            let (records, bytes) = (file.batch().records, file.bytes());
+            if let Err(cause) = file.publish(&*self.disk) {
+                return Err(self.latch("cannot make visible the batch", name.as_deref(), cause));
+            }
+            self.depth.add(records, bytes);
+        }
+        self.committed();
+        Ok(Committed::Yes)
+    }
+
+    pub(super) fn committed(&mut self) {
+        self.last_commit = Some(self.clock.now());
+        self.captured.commits += 1;
+        for entry in &self.open.entries {
+            if let Entry::Captured(run) = entry
+                && run.lines > 0
+            {
+                self.captured.lines += run.lines;
+                self.captured.files.insert(run.file_id);
+            }
+        }
+        if let Some(observer) = &mut self.observer {
+            self.open.events.iter().for_each(observer);
+        }
+        self.snapshot.ledger_bytes += self.ledger.last_append_bytes();
+        self.open.clear();
+    }
+
+    pub(super) fn latch(
+        &mut self,
+        what: &str,
+        batch: Option<&str>,
+        cause: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Error {
+        self.latched = true;
+        let path = self.disk.show(&pending(batch.unwrap_or_default()));
+        let error = Error::new(ErrorKind::Latched, what).at(path).because(cause).hint(
+            "nothing is lost: what was not committed still stands in the logs; start again when the disk is well",
+        );
+        log::error!(code = "watcher.latched"; "{error}: nothing more is written");
+        error
+    }
+
+    pub(super) fn snapshot_if_due(&mut self) {
+        if self.snapshot.ledger_bytes > self.snapshot.snapshot_bytes.max(SNAPSHOT_EVERY_BYTES) {
+            self.write_snapshot();
+        }
+    }
+
+    /// A snapshot only spares the next start some reading, so failing at it is no error.
+    pub(super) fn write_snapshot(&mut self) {
+        match cursors::save(&*self.disk, &self.fold) {
+            Ok(bytes) => {
+                self.snapshot = SnapshotPace {
+                    commit: self.fold.commit,
+                    ledger_bytes: 0,
+                    snapshot_bytes: bytes,
+                };
+            }
+            Err(error) => {
+                self.snapshot.ledger_bytes = 0;
+                log::info!("the snapshot was not written: {error}");
+            }
+        }
+    }
+}

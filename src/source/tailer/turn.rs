@@ -1,0 +1,247 @@
+//! The turn of one file: look, step, and do what the step says.
+
+use std::io;
+use std::sync::Arc;
+
+use super::table::{Key, Seen, Tracked};
+use super::{Tailer, Turn};
+use crate::error::Error;
+use crate::limits::{CHANGES_MAX, HOT_WINDOW, TURN_BYTES};
+use crate::pure::record::LogFile;
+use crate::pure::step::{Content, Known, Look, Reason, Sight, Step, Why, step};
+use crate::source::tail::{Cursor, Progress};
+use crate::source::tree::{Kind, Log, Stat};
+use crate::source::{EventSink, Transition, Verdict};
+
+impl Tailer {
+    /// A turn for the file at a path.
+    pub(super) fn turn(&mut self, key: &Key, root: usize, sink: &mut dyn EventSink) -> Result<Turn, Error> {
+        let found = match self.stat_path(key, root) {
+            Ok(found) if found.kind == Kind::File => found,
+            Ok(_) => return Ok(self.not_known(key, Why::Failed, "it is not a regular file")),
+            Err(error) => return Ok(self.look_failed(key, &error)),
+        };
+        let kept = self.files.get_mut(key).and_then(|tracked| {
+            let same = tracked.cursor.file.identity.same(&found.identity);
+            tracked.handle.take().map(|handle| (handle, same))
+        });
+        let log = match kept {
+            Some((handle, true)) => handle,
+            Some((old, false)) => {
+                // The path shows another file. What the old one still holds comes first.
+                let turn = self.visit(key, root, &*old, sink)?;
+                if turn != Turn::Done {
+                    self.keep_handle(key, old);
+                    return Ok(turn);
+                }
+                match self.open(key, root) {
+                    Ok(log) => log,
+                    Err(error) => return Ok(self.look_failed(key, &error)),
+                }
+            }
+            None => match self.open(key, root) {
+                Ok(log) => log,
+                Err(error) => return Ok(self.look_failed(key, &error)),
+            },
+        };
+        let turn = self.visit(key, root, &*log, sink);
+        // What is not read to its end may be renamed or removed before its next turn.
+        if self.hot.contains(key) || !matches!(turn, Ok(Turn::Done)) {
+            self.keep_handle(key, log);
+        }
+        turn
+    }
+
+    /// Follows the transition table for one open file until there is nothing to do or its turn is over.
+    pub(super) fn visit(
+        &mut self,
+        key: &Key,
+        root: usize,
+        log: &dyn Log,
+        sink: &mut dyn EventSink,
+    ) -> Result<Turn, Error> {
+        let (mut worked, mut changes) = (0, 0);
+        loop {
+            if worked >= TURN_BYTES {
+                return Ok(Turn::More);
+            }
+            if changes > CHANGES_MAX {
+                return Ok(self.not_known(key, Why::Failed, "it changes faster than it can be read"));
+            }
+            let stat = match log.stat() {
+                Ok(stat) if stat.kind == Kind::File => stat,
+                Ok(_) => return Ok(self.not_known(key, Why::Failed, "it is not a regular file")),
+                Err(error) => return Ok(self.look_failed(key, &error)),
+            };
+            let limit = self.limit(key, &stat);
+            let look = match self.look(key, root, log, &stat) {
+                Ok(look) => look,
+                Err(error) => return Ok(self.look_failed(key, &error)),
+            };
+            let known = self
+                .files
+                .get(key)
+                .map_or(Known::Nothing, |tracked| Known::Followed(tracked.cursor.position()));
+            match step(known, look) {
+                Step::Wait => match look {
+                    Look::Unknown(why) => return Ok(self.not_known(key, why, "it is on another device than before")),
+                    // It shrank between `fstat` and the read.
+                    Look::Present(_) | Look::Absent => changes += 1,
+                },
+                Step::Stay | Step::Delete => {
+                    self.caught_up(key, &stat);
+                    return Ok(Turn::Done);
+                }
+                Step::New => {
+                    if self.begin(key, root, &stat, None, sink)? == Verdict::Refused {
+                        return Ok(Turn::Refused);
+                    }
+                }
+                Step::Rotate => {
+                    let old = self.files.get(key).map(|tracked| Arc::clone(&tracked.cursor.file));
+                    if self.begin(key, root, &stat, old, sink)? == Verdict::Refused {
+                        return Ok(Turn::Refused);
+                    }
+                }
+                Step::Truncate(reason) => {
+                    if self.truncate(key, reason, sink)? == Verdict::Refused {
+                        return Ok(Turn::Refused);
+                    }
+                }
+                Step::Withdraw => {
+                    if let Some(tracked) = self.files.get_mut(key) {
+                        tracked.cursor.tail = None;
+                        tracked.cursor.size_seen = stat.size;
+                    }
+                }
+                Step::Append => {
+                    let Some(tracked) = self.files.get_mut(key) else {
+                        return Ok(Turn::Done);
+                    };
+                    tracked.tell_large_growth(&stat);
+                    let before = tracked.cursor.offset;
+                    let progress = tracked.cursor.take(log, limit, &mut self.fetched, sink)?;
+                    let taken = tracked.cursor.offset.saturating_sub(before);
+                    // The search for the end of a long line takes nothing and is work all the same.
+                    self.worked_bytes += if let Progress::Worked(bytes) = progress {
+                        bytes
+                    } else {
+                        taken
+                    };
+                    match progress {
+                        Progress::CaughtUp => {
+                            self.caught_up(key, &stat);
+                            return Ok(Turn::Done);
+                        }
+                        Progress::Worked(bytes) => worked += bytes,
+                        Progress::Refused => return Ok(Turn::Refused),
+                        Progress::Changed => changes += 1,
+                        Progress::Failed(cause) => return Ok(self.look_failed(key, &cause)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks at an open file, with the cursor of its path if there is one.
+    pub(super) fn look(&mut self, key: &Key, root: usize, log: &dyn Log, stat: &Stat) -> io::Result<Look> {
+        if let Some(tracked) = self.files.get_mut(key) {
+            let ours = tracked.cursor.file.identity.device;
+            let theirs = stat.identity.device;
+            if ours != theirs {
+                let known = self.adopted.get(&(root, ours)) == Some(&theirs);
+                // Before the first line there is nothing that could be captured twice.
+                let free = tracked.cursor.offset == 0;
+                if !known && !free {
+                    let fits = stat.size >= tracked.cursor.offset;
+                    if !fits || tracked.cursor.compare(log, &mut self.fetched)? != Content::Holds {
+                        return Ok(Look::Unknown(Why::OtherDevice));
+                    }
+                    self.adopted.insert((root, ours), theirs);
+                }
+                tracked.cursor.move_to_device(theirs);
+            }
+            return tracked.cursor.look(log, stat, &mut self.fetched);
+        }
+        Ok(Look::Present(Sight {
+            identity: stat.identity,
+            size: stat.size,
+            content: Content::NotCompared,
+        }))
+    }
+
+    /// Up to which size the file is read: all of it, or with `once` what its first look showed.
+    pub(super) fn limit(&mut self, key: &Key, stat: &Stat) -> u64 {
+        match self.files.get_mut(key) {
+            Some(tracked) if self.once => *tracked.limit.get_or_insert(stat.size),
+            _ => u64::MAX,
+        }
+        .min(stat.size)
+    }
+
+    /// Follows a file from its start: a new one, or one that stands where `old` stood.
+    pub(super) fn begin(
+        &mut self,
+        key: &Key,
+        root: usize,
+        stat: &Stat,
+        old: Option<Arc<LogFile>>,
+        sink: &mut dyn EventSink,
+    ) -> Result<Verdict, Error> {
+        let file = Arc::new(LogFile {
+            file_id: self.ids.fresh(self.clock.unix_ms()),
+            epoch: 0,
+            path: Arc::clone(&key.0),
+            identity: stat.identity,
+            agent: self.roots[root].root.spec.agent.clone(),
+        });
+        let mtime = stat.mtime.timestamp();
+        let transition = match old {
+            None => Transition::New { mtime },
+            Some(old) => Transition::Rotate { old, mtime },
+        };
+        if sink.transition(&file, &transition)? == Verdict::Refused {
+            return Ok(Verdict::Refused);
+        }
+        let mut tracked = Tracked::new(Cursor::at_start(file), root);
+        (tracked.sweep, tracked.size) = (self.sweep, stat.size);
+        self.files.insert(key.clone(), tracked);
+        Ok(Verdict::Taken)
+    }
+
+    pub(super) fn truncate(&mut self, key: &Key, reason: Reason, sink: &mut dyn EventSink) -> Result<Verdict, Error> {
+        let Some(tracked) = self.files.get_mut(key) else {
+            return Ok(Verdict::Taken);
+        };
+        let before = &tracked.cursor;
+        let file = Arc::new(LogFile {
+            epoch: before.file.epoch + 1,
+            ..(*before.file).clone()
+        });
+        let was = before.offset;
+        if sink.transition(&file, &Transition::Truncate { reason, was })? == Verdict::Refused {
+            return Ok(Verdict::Refused);
+        }
+        tracked.cursor = Cursor::at_start(file);
+        tracked.limit = None;
+        tracked.large_growth_told = false;
+        Ok(Verdict::Taken)
+    }
+
+    /// Remembers what was seen, and whether the file is hot.
+    pub(super) fn caught_up(&mut self, key: &Key, stat: &Stat) {
+        self.unknown.remove(&*key.0);
+        let now = self.clock.now();
+        let age = self.clock.utc().duration_since(stat.mtime.timestamp());
+        let Some(tracked) = self.files.get_mut(key) else { return };
+        let seen = Seen::from(stat);
+        let moved = tracked.seen.is_some_and(|before| before != seen);
+        let recent = age.unsigned_abs() < HOT_WINDOW;
+        (tracked.cursor.size_seen, tracked.size) = (stat.size, stat.size);
+        tracked.seen = Some(seen);
+        if moved || recent {
+            tracked.hot_until = Some(now + HOT_WINDOW);
+            self.hot.insert(key.clone());
+        }
+    }
+}
