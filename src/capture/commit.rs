@@ -118,11 +118,10 @@ impl Capture {
     ) -> Error {
         self.latched = true;
         let path = self.disk.show(&pending(batch.unwrap_or_default()));
-        let error = Error::new(ErrorKind::Latched, what).at(path).because(cause).hint(
-            "nothing is lost: what was not committed still stands in the logs; start again when the disk is well",
-        );
-        log::error!(code = "watcher.latched"; "{error}: nothing more is written");
-        error
+        Error::new(ErrorKind::Latched, what)
+            .at(path)
+            .because(cause)
+            .hint("nothing is lost: what was not committed still stands in the logs; start again when the disk is well")
     }
 
     pub(super) fn snapshot_if_due(&mut self) {

@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 use log::LevelFilter;
 
 use crate::disk::OsDisk;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::home::default_home;
 pub use exit::Exit;
 
@@ -144,6 +144,9 @@ fn print_error(error: &Error) {
         line = format!("{line}{join}{inner}");
         cause = inner.source();
         join = ": ";
+    }
+    if error.kind() == ErrorKind::Latched {
+        line += " [watcher.latched]";
     }
     if let Some(hint) = error.hint_text() {
         line = format!("{line}\nhint: {hint}");
