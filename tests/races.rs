@@ -8,71 +8,47 @@ mod pipeline;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pipeline::{Pipeline, TestClock, drain_some};
+use pipeline::{Meddled, Meddler, Pipeline, TestClock, drain_some};
 use serde_json::Value;
 use tailspool::capture::CaptureOptions;
 use tailspool::disk::{Disk, SimDisk};
 use tailspool::limits::READ_BYTES;
 use tailspool::queue::drain::Format;
-use tailspool::source::tree::{EachEntry, Log, OsTree, Stat, Tree};
+use tailspool::source::tree::{Log, Stat};
 
 /// What is done to the log, just before the read with this number.
-#[derive(Clone)]
 struct Race {
-    reads: Arc<AtomicUsize>,
+    reads: AtomicUsize,
     at: usize,
-    change: Arc<dyn Fn() + Send + Sync>,
+    change: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Race {
-    fn read(&self) {
+    fn step(&self) {
         if self.reads.fetch_add(1, Ordering::SeqCst) == self.at {
             (self.change)();
         }
     }
 }
 
-struct RacingTree(OsTree, Race);
-
-struct RacingLog(Box<dyn Log>, Race);
-
-impl Log for RacingLog {
-    fn stat(&self) -> io::Result<Stat> {
-        self.1.read();
-        self.0.stat()
+impl Meddler for Race {
+    fn open(&self, _: &Path) -> io::Result<()> {
+        self.step();
+        Ok(())
     }
 
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.1.read();
-        self.0.read_at(bytes, offset)
-    }
-}
-
-impl Tree for RacingTree {
-    fn open_root(&self, path: &Path) -> io::Result<OwnedFd> {
-        self.0.open_root(path)
+    fn stat(&self, log: &dyn Log) -> io::Result<Stat> {
+        self.step();
+        log.stat()
     }
 
-    fn open_dir(&self, root: BorrowedFd<'_>, relative: &Path) -> io::Result<OwnedFd> {
-        self.0.open_dir(root, relative)
-    }
-
-    fn list(&self, directory: BorrowedFd<'_>, each: &mut EachEntry<'_>) -> io::Result<()> {
-        self.0.list(directory, each)
-    }
-
-    fn stat(&self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<Stat> {
-        self.0.stat(directory, name)
-    }
-
-    fn open(&self, root: BorrowedFd<'_>, relative: &Path) -> io::Result<Box<dyn Log>> {
-        self.1.read();
-        Ok(Box::new(RacingLog(self.0.open(root, relative)?, self.1.clone())))
+    fn read_at(&self, log: &dyn Log, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.step();
+        log.read_at(bytes, offset)
     }
 }
 
@@ -97,27 +73,29 @@ fn race(first: &str, second: &str, third: &str, at: usize, replace: fn(&Path, &s
     let disk = SimDisk::new();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let clock = TestClock::new();
-    let change = {
+    let start = |race: &Arc<Race>| {
+        Pipeline::start_with(
+            &shared,
+            &top,
+            &["."],
+            &clock,
+            Meddled::tree(race),
+            CaptureOptions::default(),
+        )
+        .unwrap()
+    };
+    let race_at = |at: usize| {
         let (path, third) = (path.clone(), third.to_owned());
-        Arc::new(move || replace(&path, &third))
+        Arc::new(Race {
+            reads: AtomicUsize::new(0),
+            at,
+            change: Box::new(move || replace(&path, &third)),
+        })
     };
-    let race = Race {
-        reads: Arc::default(),
-        at: usize::MAX,
-        change,
-    };
-    let start = |race: &Race| {
-        let tree = Box::new(RacingTree(OsTree::default(), race.clone()));
-        Pipeline::start_with(&shared, &top, &["."], &clock, tree, CaptureOptions::default()).unwrap()
-    };
-    start(&race).look().unwrap();
+    start(&race_at(usize::MAX)).look().unwrap();
 
     fs::write(&path, second).unwrap();
-    let race = Race {
-        reads: Arc::default(),
-        at,
-        ..race
-    };
+    let race = race_at(at);
     let mut pipeline = start(&race);
     pipeline.look().unwrap();
     let reads = race.reads.load(Ordering::SeqCst);

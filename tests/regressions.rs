@@ -6,19 +6,18 @@ mod pipeline;
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use pipeline::{Pipeline, TestClock, drain_some};
+use pipeline::{Meddled, Meddler, Pipeline, TestClock, drain_some};
 use rustix::io::Errno;
 use tailspool::capture::CaptureOptions;
 use tailspool::disk::{Disk, OsDisk, SimDisk};
 use tailspool::limits::{FULL_RETRY, POLL_BYTES, READ_BYTES};
 use tailspool::queue::depth::QueueLimits;
 use tailspool::queue::drain::Format;
-use tailspool::source::tree::{EachEntry, Log, OsTree, Stat, Tree};
+use tailspool::source::tree::{Log, OsTree};
 use tailspool::source::{Budget, Source};
 
 fn append(path: &Path, text: &str) {
@@ -33,72 +32,41 @@ fn drained(disk: &dyn Disk) -> String {
 }
 
 /// Reads fail with EIO from `from` on while `active` is set.
-#[derive(Clone)]
 struct Broken {
     from: u64,
-    active: Arc<AtomicBool>,
-    reads: Arc<AtomicU64>,
+    active: AtomicBool,
+    reads: AtomicU64,
 }
 
 impl Broken {
-    fn from(from: u64) -> Self {
-        Self {
+    fn from(from: u64) -> Arc<Self> {
+        Arc::new(Self {
             from,
-            active: Arc::default(),
-            reads: Arc::default(),
-        }
+            active: AtomicBool::new(false),
+            reads: AtomicU64::new(0),
+        })
     }
 }
 
-struct BrokenTree(OsTree, Broken);
-
-struct BrokenLog(Box<dyn Log>, Broken);
-
-impl Log for BrokenLog {
-    fn stat(&self) -> io::Result<Stat> {
-        self.0.stat()
-    }
-
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.1.reads.fetch_add(1, Ordering::SeqCst);
+impl Meddler for Broken {
+    fn read_at(&self, log: &dyn Log, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         let end = offset + bytes.len() as u64;
-        if self.1.active.load(Ordering::SeqCst) && end > self.1.from {
-            if offset >= self.1.from {
+        if self.active.load(Ordering::SeqCst) && end > self.from {
+            if offset >= self.from {
                 return Err(Errno::IO.into());
             }
-            let good = usize::try_from(self.1.from - offset).unwrap();
-            return self.0.read_at(&mut bytes[..good], offset);
+            let good = usize::try_from(self.from - offset).unwrap();
+            return log.read_at(&mut bytes[..good], offset);
         }
-        self.0.read_at(bytes, offset)
+        log.read_at(bytes, offset)
     }
 }
 
-impl Tree for BrokenTree {
-    fn open_root(&self, path: &Path) -> io::Result<OwnedFd> {
-        self.0.open_root(path)
-    }
-
-    fn open_dir(&self, root: BorrowedFd<'_>, relative: &Path) -> io::Result<OwnedFd> {
-        self.0.open_dir(root, relative)
-    }
-
-    fn list(&self, directory: BorrowedFd<'_>, each: &mut EachEntry<'_>) -> io::Result<()> {
-        self.0.list(directory, each)
-    }
-
-    fn stat(&self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<Stat> {
-        self.0.stat(directory, name)
-    }
-
-    fn open(&self, root: BorrowedFd<'_>, relative: &Path) -> io::Result<Box<dyn Log>> {
-        Ok(Box::new(BrokenLog(self.0.open(root, relative)?, self.1.clone())))
-    }
-}
-
-fn start_broken(disk: &SimDisk, top: &Path, broken: &Broken) -> Pipeline {
+fn start_broken(disk: &SimDisk, top: &Path, broken: &Arc<Broken>) -> Pipeline {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let tree = Box::new(BrokenTree(OsTree::default(), broken.clone()));
-    Pipeline::start_with(&shared, top, &["."], &TestClock::new(), tree, CaptureOptions::default()).unwrap()
+    let options = CaptureOptions::default();
+    Pipeline::start_with(&shared, top, &["."], &TestClock::new(), Meddled::tree(broken), options).unwrap()
 }
 
 #[test]

@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -20,14 +19,13 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use pipeline::{Pipeline, TestClock, drain_some};
+use pipeline::{Meddled, Meddler, Pipeline, TestClock, drain_some};
 use rustix::io::Errno;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tailspool::capture::CaptureOptions;
 use tailspool::disk::{Disk, OsDisk};
 use tailspool::queue::drain::Format;
-use tailspool::source::tree::{EachEntry, Log, OsTree, Stat, Tree};
 
 /// The first line of a script.
 #[derive(Debug, Deserialize)]
@@ -99,44 +97,20 @@ enum Operation {
 
 /// Looks that fail as the script says.
 struct Failing {
-    inner: OsTree,
     top: PathBuf,
-    failures: Arc<Mutex<BTreeMap<PathBuf, Errno>>>,
+    failures: Mutex<BTreeMap<PathBuf, Errno>>,
 }
 
-impl Failing {
-    fn check(&self, relative: &Path) -> io::Result<()> {
+impl Meddler for Failing {
+    fn root(&self, path: &Path) -> io::Result<()> {
+        self.open(path.strip_prefix(&self.top).unwrap())
+    }
+
+    fn open(&self, relative: &Path) -> io::Result<()> {
         match self.failures.lock().unwrap().get(relative) {
             Some(errno) => Err((*errno).into()),
             None => Ok(()),
         }
-    }
-}
-
-impl Tree for Failing {
-    fn open_root(&self, path: &Path) -> io::Result<OwnedFd> {
-        self.check(path.strip_prefix(&self.top).unwrap())?;
-        self.inner.open_root(path)
-    }
-
-    fn open_dir(&self, root: BorrowedFd<'_>, relative: &Path) -> io::Result<OwnedFd> {
-        if !relative.as_os_str().is_empty() {
-            self.check(relative)?;
-        }
-        self.inner.open_dir(root, relative)
-    }
-
-    fn list(&self, directory: BorrowedFd<'_>, each: &mut EachEntry<'_>) -> io::Result<()> {
-        self.inner.list(directory, each)
-    }
-
-    fn stat(&self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<Stat> {
-        self.inner.stat(directory, name)
-    }
-
-    fn open(&self, root: BorrowedFd<'_>, relative: &Path) -> io::Result<Box<dyn Log>> {
-        self.check(relative)?;
-        self.inner.open(root, relative)
     }
 }
 
@@ -146,22 +120,24 @@ struct Player {
     disk: Arc<dyn Disk>,
     clock: Arc<TestClock>,
     roots: Vec<String>,
-    failures: Arc<Mutex<BTreeMap<PathBuf, Errno>>>,
+    failing: Arc<Failing>,
     events: Arc<Mutex<Vec<Value>>>,
     pipeline: Option<Pipeline>,
 }
 
 impl Player {
     fn start(&mut self) {
-        let tree = Failing {
-            inner: OsTree::default(),
-            top: self.top.clone(),
-            failures: Arc::clone(&self.failures),
-        };
         let roots: Vec<&str> = self.roots.iter().map(String::as_str).collect();
         let options = CaptureOptions::default();
-        let mut pipeline =
-            Pipeline::start_with(&self.disk, &self.top, &roots, &self.clock, Box::new(tree), options).unwrap();
+        let mut pipeline = Pipeline::start_with(
+            &self.disk,
+            &self.top,
+            &roots,
+            &self.clock,
+            Meddled::tree(&self.failing),
+            options,
+        )
+        .unwrap();
         let events = Arc::clone(&self.events);
         pipeline.capture.observe(Box::new(move |event| {
             events.lock().unwrap().push(serde_json::to_value(event).unwrap());
@@ -236,7 +212,7 @@ impl Player {
 
     fn fail(&self, path: &str, errno: Option<&str>) {
         let path = if path == "." { PathBuf::new() } else { path.into() };
-        let mut failures = self.failures.lock().unwrap();
+        let mut failures = self.failing.failures.lock().unwrap();
         match errno {
             None => drop(failures.remove(&path)),
             Some(name) => {
@@ -370,12 +346,16 @@ fn play(tree: &Path) -> bool {
         Some(other) => panic!("{shown}: unknown need {other}"),
     }
     let disk: Arc<dyn Disk> = Arc::new(OsDisk::create(&base.join("home")).unwrap());
+    let failing = Failing {
+        top: top.clone(),
+        failures: Mutex::default(),
+    };
     let mut player = Player {
         top,
         disk,
         clock: TestClock::new(),
         roots: head.roots,
-        failures: Arc::default(),
+        failing: Arc::new(failing),
         events: Arc::default(),
         pipeline: None,
     };

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 use std::io::{self, Write};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use tailspool::source::polling::PollingSource;
 use tailspool::source::roots::{self, RootSpec};
 use tailspool::source::scope::Scope;
 use tailspool::source::tailer::SourceOptions;
-use tailspool::source::tree::{OsTree, Tree};
+use tailspool::source::tree::{EachEntry, Log, OsTree, Stat, Tree};
 use tailspool::source::{Budget, Source};
 
 /// A clock that only the test moves.
@@ -158,4 +159,75 @@ pub(crate) fn drain_some(disk: &dyn Disk, format: Format, records_max: u64, peek
     };
     let report = drain(disk, options, &mut out).unwrap();
     (out.0, report)
+}
+
+/// What stands between us and the logs: by default nothing.
+pub(crate) trait Meddler: Send + Sync + 'static {
+    /// Before a root is opened, by its absolute path.
+    fn root(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Before a directory or file below a root is opened.
+    fn open(&self, _relative: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// In place of `fstat` of a log.
+    fn stat(&self, log: &dyn Log) -> io::Result<Stat> {
+        log.stat()
+    }
+
+    /// In place of a read of a log.
+    fn read_at(&self, log: &dyn Log, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        log.read_at(bytes, offset)
+    }
+}
+
+/// The operating system's tree, with a meddler before it.
+pub(crate) struct Meddled<M>(OsTree, Arc<M>);
+
+impl<M: Meddler> Meddled<M> {
+    pub(crate) fn tree(meddler: &Arc<M>) -> Box<dyn Tree> {
+        Box::new(Self(OsTree::default(), Arc::clone(meddler)))
+    }
+}
+
+struct MeddledLog<M>(Box<dyn Log>, Arc<M>);
+
+impl<M: Meddler> Log for MeddledLog<M> {
+    fn stat(&self) -> io::Result<Stat> {
+        self.1.stat(&*self.0)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.1.read_at(&*self.0, bytes, offset)
+    }
+}
+
+impl<M: Meddler> Tree for Meddled<M> {
+    fn open_root(&self, path: &Path) -> io::Result<OwnedFd> {
+        self.1.root(path)?;
+        self.0.open_root(path)
+    }
+
+    fn open_dir(&self, root: BorrowedFd<'_>, relative: &Path) -> io::Result<OwnedFd> {
+        if !relative.as_os_str().is_empty() {
+            self.1.open(relative)?;
+        }
+        self.0.open_dir(root, relative)
+    }
+
+    fn list(&self, directory: BorrowedFd<'_>, each: &mut EachEntry<'_>) -> io::Result<()> {
+        self.0.list(directory, each)
+    }
+
+    fn stat(&self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<Stat> {
+        self.0.stat(directory, name)
+    }
+
+    fn open(&self, root: BorrowedFd<'_>, relative: &Path) -> io::Result<Box<dyn Log>> {
+        self.1.open(relative)?;
+        Ok(Box::new(MeddledLog(self.0.open(root, relative)?, Arc::clone(&self.1))))
+    }
 }
