@@ -95,7 +95,8 @@ pub struct Tailer {
     handles: VecDeque<Key>,
     handles_max: usize,
     work: VecDeque<Job>,
-    queued: BTreeSet<Key>,
+    /// The files in `work`, with their size when they were found.
+    queued: BTreeMap<Key, u64>,
     sweep: u64,
     ids: Ulids,
     fetched: Fetched,
@@ -135,7 +136,7 @@ impl Tailer {
             handles: VecDeque::new(),
             handles_max: handles_max(),
             work: VecDeque::new(),
-            queued: BTreeSet::new(),
+            queued: BTreeMap::new(),
             sweep: 0,
             ids: Ulids::above(ulid::Ulid::nil(), system_random()),
             fetched: Fetched::new(),
@@ -213,7 +214,7 @@ impl Tailer {
     }
 
     fn file_job(&mut self, key: Key, root: usize, sink: &mut dyn EventSink) -> Result<bool, Error> {
-        self.queued.remove(&key);
+        let size = self.queued.remove(&key).unwrap_or(0);
         self.worked_bytes += TURN_COST_BYTES;
         let turn = self.turn(&key, root, sink);
         match turn {
@@ -222,7 +223,7 @@ impl Tailer {
             Ok(Turn::More) => self.work.push_back(Job::File(key.clone(), root)),
             Ok(Turn::Refused) | Err(_) => self.work.push_front(Job::File(key.clone(), root)),
         }
-        self.queued.insert(key);
+        self.queued.insert(key, size);
         turn.map(|turn| turn == Turn::Refused)
     }
 
@@ -300,6 +301,12 @@ impl Tailer {
         for tracked in self.files.values() {
             overview.bytes += tracked.size;
             overview.backlog_bytes += tracked.size.saturating_sub(tracked.cursor.offset);
+        }
+        // Found and not begun yet.
+        for (_, size) in self.queued.iter().filter(|(key, _)| !self.files.contains_key(*key)) {
+            overview.files += 1;
+            overview.bytes += size;
+            overview.backlog_bytes += size;
         }
         overview
     }

@@ -14,10 +14,18 @@ use crate::source::scope;
 use crate::source::tree::{Kind, Log, Stat, split};
 use crate::source::{EventSink, Transition, Verdict};
 
-/// What one sweep found out beside the files.
+/// A file that moved since it was last caught up with.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    key: Key,
+    root: usize,
+    size: u64,
+}
+
+/// What one sweep found out.
 #[derive(Default)]
 struct Walk {
-    found: Vec<(Key, usize)>,
+    found: Vec<Found>,
     /// Directories that were not listed completely; nothing below them is evidence of absence.
     incomplete: Vec<PathBuf>,
 }
@@ -44,20 +52,24 @@ impl Tailer {
         // What was not known before and waits for its turn is not known still.
         let (sweep, queued) = (self.sweep, &self.queued);
         self.unknown
-            .retain(|path, tried| *tried == sweep || queued.contains(bytes(path)));
+            .retain(|path, tried| *tried == sweep || queued.contains_key(bytes(path)));
         let (unknown, symlinks) = (&self.unknown, &self.symlinks);
         self.told
             .retain(|path| unknown.contains_key(path) || symlinks.contains(path));
     }
 
     /// New jobs go before what is left of earlier ones, so that a backlog never stands in their way.
-    fn queue(&mut self, mut found: Vec<(Key, usize)>, missing: Vec<Key>) {
+    fn queue(&mut self, mut found: Vec<Found>, missing: Vec<Key>) {
         found.sort();
-        found.retain(|(key, _)| self.queued.insert(key.clone()));
+        found.retain(|found| {
+            let waits = self.queued.contains_key(&found.key);
+            self.queued.insert(found.key.clone(), found.size);
+            !waits
+        });
         if !missing.is_empty() {
             self.work.push_front(Job::Missing(missing));
         }
-        for (key, root) in found.into_iter().rev() {
+        for Found { key, root, .. } in found.into_iter().rev() {
             self.work.push_front(Job::File(key, root));
         }
     }
@@ -73,7 +85,7 @@ impl Tailer {
                 continue;
             };
             // What waits for its turn keeps its handle.
-            if !self.queued.contains(key) && tracked.hot_until.is_none_or(|until| now >= until) {
+            if !self.queued.contains_key(key) && tracked.hot_until.is_none_or(|until| now >= until) {
                 cold.push(key.clone());
                 continue;
             }
@@ -81,7 +93,11 @@ impl Tailer {
                 Ok(stat) if tracked.seen == Some(Seen::from(&stat)) => {}
                 // Only a sweep can tell a missing file from one that moved.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Ok(_) | Err(_) => moved.push((key.clone(), tracked.root)),
+                Ok(_) | Err(_) => moved.push(Found {
+                    key: key.clone(),
+                    root: tracked.root,
+                    size: tracked.size,
+                }),
             }
         }
         for key in cold {
@@ -221,16 +237,18 @@ impl Tailer {
         if stat.kind != Kind::File {
             return;
         }
-        match self.files.get_mut(bytes(&path)) {
-            Some(tracked) => {
-                tracked.sweep = self.sweep;
-                tracked.size = stat.size;
-                if tracked.seen != Some(Seen::from(stat)) {
-                    walk.found.push((Key(path.into()), root));
-                }
+        if let Some(tracked) = self.files.get_mut(bytes(&path)) {
+            tracked.sweep = self.sweep;
+            tracked.size = stat.size;
+            if tracked.seen == Some(Seen::from(stat)) {
+                return;
             }
-            None => walk.found.push((Key(path.into()), root)),
         }
+        walk.found.push(Found {
+            key: Key(path.into()),
+            root,
+            size: stat.size,
+        });
     }
 
     fn note_symlink(&mut self, path: PathBuf) {
