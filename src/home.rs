@@ -30,11 +30,17 @@ pub fn default_home() -> Result<PathBuf, Error> {
     if let Some(home) = std::env::var_os("TAILSPOOL_HOME").filter(|home| !home.is_empty()) {
         return Ok(home.into());
     }
-    let state = dirs::state_dir().or_else(dirs::data_local_dir).ok_or_else(|| {
-        Error::new(ErrorKind::Usage, "no home: neither TAILSPOOL_HOME nor HOME is set")
-            .hint("name a directory with --home DIR")
-    })?;
-    Ok(state.join("tailspool"))
+    // HOME is read as it is: an empty one is none, whatever the user database says.
+    let known = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let state = dirs::state_dir().or_else(dirs::data_local_dir);
+    match state.filter(|_| known("HOME") || known("XDG_STATE_HOME")) {
+        Some(state) => Ok(state.join("tailspool")),
+        None => Err(Error::new(
+            ErrorKind::Usage,
+            "no place for the queue: neither TAILSPOOL_HOME nor HOME is set",
+        )
+        .hint("name a directory with --home DIR")),
+    }
 }
 
 /// A path in the queue's directory.

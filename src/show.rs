@@ -60,6 +60,13 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
+/// A number and what it counts.
+#[must_use]
+pub fn count(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -73,7 +73,7 @@ fn snapshot(disk: &dyn Disk, now: Timestamp) -> Result<Fold, Error> {
     match cursors::load(disk)? {
         Loaded::Snapshot(fold) => Ok(fold),
         Loaded::Missing => {
-            if segments(disk)? > 0 {
+            if segments(disk)? > 0 && size_of(disk, 1)? > 0 {
                 log::warn!(code = "cursors.rebuilt"; "there is no snapshot; the cursors are made anew from the ledger");
             }
             Ok(Fold::default())

@@ -41,6 +41,8 @@ pub struct WatcherStatus {
     pub unknown: u64,
     /// Symlinks left alone.
     pub symlinks: u64,
+    /// It came to its end; false while it runs, and when it was killed.
+    pub stopped: bool,
 }
 
 /// `tailspool status --json`.
@@ -79,6 +81,9 @@ pub struct Status {
     /// Paths that the watcher could not look at; only in words, the JSON is fixed.
     #[serde(skip)]
     pub unknown: u64,
+    /// The last watcher was killed; only in words.
+    #[serde(skip)]
+    pub killed: bool,
 }
 
 /// The last commit.
@@ -103,6 +108,7 @@ pub fn read(disk: &dyn Disk, now: SystemTime) -> Result<Status, Error> {
         .map(|(name, (kind, meta))| age(name, *kind, *meta, now));
     let full_now = disk.space().is_ok_and(disk_is_full);
     let unwatched = |board: &WatcherStatus| (board.backlog_bytes, board.unknown);
+    let killed = !watching && board.as_ref().is_some_and(|board| !board.stopped);
     let (backlog_bytes, unknown) = board.as_ref().map_or((0, 0), unwatched);
     Ok(Status {
         watching,
@@ -127,6 +133,7 @@ pub fn read(disk: &dyn Disk, now: SystemTime) -> Result<Status, Error> {
             at,
         }),
         unknown,
+        killed,
     })
 }
 

@@ -59,7 +59,7 @@ pub fn run(
         }
         let report = source.poll(Budget { bytes: POLL_BYTES }, &mut capture)?;
         capture.tick()?;
-        told.tell(source, &capture, report, tell);
+        told.tell(source, &capture, report, once, tell);
         board.update(disk, source, &capture, Instant::now());
         let done = report.passes >= ONCE_TRIES || (report.passes > 0 && source.overview().unknown == 0);
         if once && (report.refused || done) {
@@ -76,7 +76,7 @@ pub fn run(
         }
     };
     capture.commit()?;
-    board.last = None;
+    (board.last, board.stopped) = (None, true);
     board.update(disk, source, &capture, Instant::now());
     let queue_full = capture.queue_full().map(str::to_owned);
     let overview = source.overview();
@@ -96,13 +96,20 @@ struct Told {
 }
 
 impl Told {
-    fn tell(&mut self, source: &dyn Source, capture: &Capture, report: PollReport, tell: &mut dyn FnMut(Moment<'_>)) {
+    fn tell(
+        &mut self,
+        source: &dyn Source,
+        capture: &Capture,
+        report: PollReport,
+        once: bool,
+        tell: &mut dyn FnMut(Moment<'_>),
+    ) {
         if !self.begun {
             self.begun = true;
             tell(Moment::Begun(&source.overview()));
         }
-        // What was taken last may wait for its commit still.
-        if !self.caught_up && report.passes > 0 && capture.deadline().is_none() {
+        // What was taken last may wait for its commit still. With `once` the end says it all.
+        if !once && !self.caught_up && report.passes > 0 && capture.deadline().is_none() {
             self.caught_up = true;
             tell(Moment::CaughtUp(&source.overview(), capture.captured()));
         }
@@ -114,6 +121,7 @@ impl Told {
 struct StatusBoard {
     last: Option<Instant>,
     text: Vec<u8>,
+    stopped: bool,
 }
 
 impl StatusBoard {
@@ -135,6 +143,7 @@ impl StatusBoard {
             queue_full: capture.queue_full().is_some(),
             unknown: overview.unknown,
             symlinks: overview.symlinks,
+            stopped: self.stopped,
         };
         if let Err(error) = self.write(disk, &status) {
             log::debug!("{STATUS} was not written: {error}");

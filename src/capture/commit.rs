@@ -81,6 +81,12 @@ impl Capture {
             }
         }
         self.fold.seal(&commit, mark);
+        let records = self.open.records;
+        log::debug!(
+            "commit {}: {records} records, {} ledger lines",
+            commit.commit,
+            commit.lines
+        );
         if let Some(file) = file {
             let (records, bytes) = (file.batch().records, file.bytes());
             if let Err(cause) = file.publish(&*self.disk) {

@@ -8,6 +8,7 @@ use crate::event::Event;
 use crate::pure::entry::{Delete, Entry, New, Rotate, Truncate};
 use crate::pure::lines::lines;
 use crate::pure::record::{LogFile, appended_at, path_to_text};
+use crate::show::Shown;
 use crate::source::{Block, EventSink, LongLine, LongVerdict, Transition, Verdict};
 
 impl EventSink for Capture {
@@ -15,8 +16,10 @@ impl EventSink for Capture {
         if !self.make_way()? {
             return Ok(Verdict::Refused);
         }
+        let entry = entry_of(file, transition);
+        log::info!("{}: {}", entry.kind(), Shown::path(&file.path));
         self.open.close_run();
-        self.open.entries.push(entry_of(file, transition));
+        self.open.entries.push(entry);
         if self.observer.is_some() {
             let event = Event::of_transition(file, transition, self.clock.utc());
             self.open.events.push(event);

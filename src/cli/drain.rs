@@ -36,11 +36,13 @@ impl Stdout {
         let failed = |cause: io::Error| {
             Error::new(ErrorKind::Failed, "cannot write to standard output")
                 .because(cause)
-                .hint("nothing was drained; send the output to a file or a pipe")
+                .hint("nothing was drained; send the output to a file or a pipe, or to >/dev/null to throw the records away")
         };
         let output = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;
         if is_stand_in(&output).map_err(failed)? {
-            return Err(failed(io::Error::other("it is closed")));
+            return Err(failed(io::Error::other(
+                "it is closed, or is /dev/null opened for reading and writing, which looks the same",
+            )));
         }
         Ok(Self(BufWriter::with_capacity(PIECE_BYTES, File::from(output))))
     }
@@ -88,6 +90,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
     );
     // What could not be written is with nobody, and is still in the queue.
     let (_, _unwritten) = output.0.into_parts();
+    if report.records == 0 && report.held == 0 && report.failures.is_empty() && !report.closed {
+        common.say(format_args!("nothing is waiting"));
+    }
     for failure in &report.failures {
         print_error(failure);
     }

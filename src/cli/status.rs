@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::{Common, Exit};
 use crate::error::{Error, ErrorKind};
-use crate::show::bytes;
+use crate::show::{bytes, count};
 use crate::status::{Status, read};
 
 /// Options of `status`.
@@ -55,6 +55,7 @@ fn nothing() -> Status {
         quarantined: 0,
         last_commit: None,
         unknown: 0,
+        killed: false,
     }
 }
 
@@ -82,7 +83,11 @@ fn table(status: &Status) -> String {
     );
     row(
         "captured",
-        format!("{} lines, {}", status.captured_lines, bytes(status.captured_bytes)),
+        format!(
+            "{}, {}",
+            count(status.captured_lines, "line"),
+            bytes(status.captured_bytes)
+        ),
     );
     let age = status
         .oldest_pending_seconds
@@ -92,14 +97,18 @@ fn table(status: &Status) -> String {
         match status.pending_records {
             0 => "nothing".into(),
             records => format!(
-                "{records} records, {}{}",
+                "{}, {}{}",
+                count(records, "record"),
                 bytes(status.pending_bytes),
                 age.unwrap_or_default()
             ),
         },
     );
     if status.quarantined > 0 {
-        row("damaged", format!("{} batches in quarantine", status.quarantined));
+        row(
+            "damaged",
+            format!("{} in quarantine", count(status.quarantined, "damaged file")),
+        );
     }
     if let Some(last) = &status.last_commit {
         row("commit", format!("{} at {}", last.number, last.at));
@@ -109,19 +118,24 @@ fn table(status: &Status) -> String {
 
 /// Is everything captured?
 fn verdict(status: &Status) -> String {
+    let backlog = bytes(status.backlog_bytes);
     if status.queue_full {
         return "stopped: the queue or its disk is full; the logs still hold what is missing".into();
     }
+    if status.killed {
+        return "not known: the watcher was killed; start it again, and it goes on where it stopped".into();
+    }
     if status.unknown > 0 {
-        return format!("not everything: {} paths could not be looked at", status.unknown);
+        return format!(
+            "not everything: {} could not be looked at",
+            count(status.unknown, "path")
+        );
     }
     match (status.watching, status.last_commit.is_some(), status.backlog_bytes) {
         (_, false, 0) => "nothing was captured yet".into(),
         (true, _, 0) => "everything is captured".into(),
-        (false, _, 0) => "everything was captured when the watcher stopped; nothing since".into(),
-        (_, _, backlog) => format!(
-            "{} seen and not captured: unfinished lines, or work in progress",
-            bytes(backlog)
-        ),
+        (true, _, _) => format!("{backlog} are not captured yet: work in progress, or lines without their newline"),
+        (false, _, 0) => "everything was captured when the watcher stopped; what was written since is not".into(),
+        (false, _, _) => format!("{backlog} were not captured when the watcher stopped, nor is what was written since"),
     }
 }

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::limits::{HOT_INTERVAL, TIME_MAX};
 use crate::pure::ulids::system_random;
 use crate::queue::depth::{QueueLimits, list};
-use crate::show::bytes;
+use crate::show::{Shown, bytes, count};
 use crate::source::Wake;
 use crate::source::polling::PollingSource;
 use crate::source::roots::{self, RootSpec};
@@ -36,7 +36,8 @@ pub(super) struct Args {
     /// something could not be looked at, or the queue is full
     #[arg(long)]
     once: bool,
-    /// Time between two walks of the trees. Files that changed in the last minute are looked at every 100 ms
+    /// Time between two walks of the trees, as a number and a unit (500ms, 2s, 1m), at most 24h. Files that
+    /// changed in the last minute are looked at every 100 ms
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
     interval: Duration,
     /// Let roots lie in DIR too, beside $HOME. Can be given more than once
@@ -46,7 +47,7 @@ pub(super) struct Args {
     /// given more than once
     #[arg(long, value_name = "PATTERN", default_value = "*.jsonl")]
     glob: Vec<String>,
-    /// Least time between two commits, unless a batch is full (8 MiB or 8192 records)
+    /// Least time between two commits, as above, unless a batch is full (8 MiB or 8192 records)
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration)]
     commit_interval: Duration,
     /// Stop reading while this many records are pending [default: no limit but the disk, which counts as
@@ -65,10 +66,10 @@ pub(super) struct Args {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    match Duration::try_from(parsed) {
-        Ok(duration) if !duration.is_zero() && duration <= TIME_MAX => Ok(duration),
-        _ => Err("it must be more than nothing and at most 24h, such as 2s or 100ms".into()),
+    let parsed = text.parse::<jiff::SignedDuration>().ok();
+    match parsed.map(Duration::try_from) {
+        Some(Ok(duration)) if !duration.is_zero() && duration <= TIME_MAX => Ok(duration),
+        _ => Err("a time is a number and a unit, such as 2s, 100ms or 1m, above 0 and at most 24h".into()),
     }
 }
 
@@ -80,8 +81,8 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
             "name the directory that the logs are in, for example: tailspool watch ~/.claude/projects ~/.codex/sessions",
         ));
     }
-    let home = common.home()?;
     let scope = Scope::new(std::env::var_os("HOME").as_deref(), &args.scope)?;
+    let home = common.home()?;
     let specs = args.roots.into_iter().map(|path| RootSpec { path, agent: None });
     let roots = roots::check(specs.collect(), &scope, Some(&home))?;
 
@@ -101,7 +102,7 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     };
     let mut capture = Capture::open(Arc::clone(&disk), Arc::clone(&clock), system_random(), options)?;
     if args.events {
-        capture.observe(Box::new(print_event));
+        capture.observe(Box::new(event_printer()));
     }
     let mut source_options = SourceOptions::new(roots, scope);
     source_options.home = Some(place);
@@ -154,11 +155,19 @@ fn refuse_network_home(disk: &OsDisk, allowed: bool) -> Result<(), Error> {
     }
 }
 
-fn print_event(event: &crate::event::Event) {
-    let mut out = std::io::stdout().lock();
-    let printed = serde_json::to_writer(&mut out, event).map_err(std::io::Error::from);
-    if let Err(error) = printed.and_then(|()| out.write_all(b"\n")) {
-        log::debug!("an event was not printed: {error}");
+/// Prints events until standard output takes no more.
+fn event_printer() -> impl FnMut(&crate::event::Event) {
+    let mut open = true;
+    move |event| {
+        if !open {
+            return;
+        }
+        let mut out = std::io::stdout().lock();
+        let printed = serde_json::to_writer(&mut out, event).map_err(std::io::Error::from);
+        if let Err(error) = printed.and_then(|()| out.write_all(b"\n")) {
+            open = false;
+            log::warn!("no more events are printed: {error}; capturing goes on");
+        }
     }
 }
 
@@ -193,10 +202,13 @@ fn say_end(common: &Common, disk: &dyn Disk, outcome: &Outcome) {
     let waiting = list(disk).map(|listing| listing.depth().records).unwrap_or_default();
     let lines = count(outcome.captured.lines, "line");
     let files = count(outcome.captured.files.len() as u64, "file");
-    let how = if waiting > 0 {
-        "; read with: tailspool drain --peek, or drain"
-    } else {
-        ""
+    let home = common
+        .home
+        .as_ref()
+        .map(|home| format!(" --home {}", Shown::path(home)));
+    let how = match waiting {
+        0 => String::new(),
+        _ => format!("; read with: tailspool drain --peek{}", home.unwrap_or_default()),
     };
     common.say(format_args!(
         "captured {lines} of {files}; {} in the queue{how}",
@@ -225,9 +237,4 @@ fn judge_once(outcome: &Outcome) -> Result<Exit, Error> {
             .hint("the warnings say which; give access, and run this again"));
     }
     Ok(Exit::Well)
-}
-
-fn count(number: u64, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }

@@ -27,8 +27,10 @@ impl OsDisk {
     /// Opens an existing home.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let home = retry_on_intr(|| rustix::fs::openat(CWD, path, flags, Mode::empty()))
-            .map_err(|errno| Error::io("cannot open the home", path, errno.into()))?;
+        let home = retry_on_intr(|| rustix::fs::openat(CWD, path, flags, Mode::empty())).map_err(|errno| {
+            Error::io("cannot open the home", path, errno.into())
+                .hint("the home is the directory of the queue; choose another one with --home DIR or TAILSPOOL_HOME")
+        })?;
         Ok(Self {
             home,
             path: path.to_owned(),

@@ -185,7 +185,8 @@ pub struct Commit {
 }
 
 impl Entry {
-    fn kind(&self) -> &'static str {
+    /// Its `kind`.
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::New(_) => "new",
             Self::Captured(_) => "captured",

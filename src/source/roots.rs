@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
+use crate::show::Shown;
 use crate::source::scope::{Scope, resolve};
 
 /// A root as its user named it.
@@ -123,10 +124,11 @@ impl Root {
         let overlaps =
             |other: &&Self| other.resolved.starts_with(&self.resolved) || self.resolved.starts_with(&other.resolved);
         if let Some(other) = others.iter().find(overlaps) {
-            let both = format!("{} and {} overlap", other.spec.path.display(), self.spec.path.display());
-            return Err(usage("roots must not overlap:", &self.spec.path)
-                .because(both)
-                .hint("name the outer one only"));
+            let (one, two) = (Shown::path(&other.spec.path), Shown::path(&self.spec.path));
+            return Err(
+                Error::new(ErrorKind::Usage, format!("roots must not overlap: {one} and {two}"))
+                    .hint("name the outer one only"),
+            );
         }
         Ok(())
     }

@@ -23,9 +23,11 @@ impl Scope {
     pub fn new(user_home: Option<&OsStr>, extra: &[PathBuf]) -> Result<Self, Error> {
         let mut allowed = Vec::new();
         for path in extra {
-            let resolved = path
-                .canonicalize()
-                .map_err(|cause| Error::io("cannot use the scope", path, cause).kind_set(ErrorKind::Usage))?;
+            let failed = |cause| Error::io("cannot use the scope", path, cause).kind_set(ErrorKind::Usage);
+            let resolved = path.canonicalize().map_err(failed)?;
+            if !resolved.is_dir() {
+                return Err(failed(io::Error::other("it is not a directory")));
+            }
             allowed.push(resolved);
         }
         let user_home = user_home.filter(|home| !home.is_empty()).map(Path::new);

@@ -283,7 +283,7 @@ impl Tailer {
             Why::Failed | Why::Vanished => log::warn!(code = "watcher.look_failed", path = shown.as_str();
                 "cannot look at {shown}: {cause}; nothing changes for it, and it is tried again"),
             Why::RootMissing => log::warn!(code = "watcher.root_missing", path = shown.as_str();
-                "{shown} is not there ({cause}); it is waited for"),
+                "{shown} is not there; it is waited for"),
             Why::OtherDevice => log::warn!(code = "watcher.other_device", path = shown.as_str();
                 "{shown} is on another device than before, with other content; nothing changes for it"),
         }

@@ -48,6 +48,8 @@ impl Tailer {
             self.walk(root, &mut walk);
         }
         let missing = self.missing_keys(&walk);
+        let (sweep, moved) = (self.sweep, walk.found.len());
+        log::debug!("walk {sweep}: {moved} files moved, {} are missing", missing.len());
         self.queue(walk.found, missing);
         // What was not known before and waits for its turn is not known still.
         let (sweep, queued) = (self.sweep, &self.queued);
