@@ -1625,3 +1625,103 @@ fn a_limit_in_bytes_is_passed_by_one_record_at_most() {
     assert!(full > 1);
     assert_eq!(drained, numbered(1..=9));
 }
+
+// Outputs and limits of the system
+
+#[test]
+fn nothing_is_acknowledged_into_an_output_that_cannot_take_it() {
+    let sandbox = Sandbox::new();
+    append(sandbox.log("a.jsonl"), numbered(1..=5));
+    sandbox.once(&[]).exits(0);
+    let script = |redirect: &str| {
+        let command = sandbox.shell(&format!("exec {redirect}"), &["drain", "--format", "raw"]);
+        Running::start(command).end()
+    };
+    for redirect in ["1>&-", "1</dev/null", "1>/dev/full"] {
+        let ended = script(redirect).exits(1);
+        assert!(ended.error().contains("write"), "{redirect}: {ended:#?}");
+        assert_eq!(sandbox.status()["pending_records"], 5, "{redirect}");
+    }
+    script("1>/dev/null").exits(0);
+    assert_eq!(sandbox.status()["pending_records"], 0, "thrown away as asked");
+}
+
+#[test]
+fn a_write_that_is_cut_short_by_a_limit_publishes_nothing_and_loses_nothing() {
+    let sandbox = Sandbox::new();
+    let lines = numbered(1..=2000);
+    append(sandbox.log("a.jsonl"), &lines);
+    // Without SIGXFSZ a write beyond the limit is short, and the next one fails with EFBIG.
+    let limited = "trap '' XFSZ; ulimit -f 64";
+    let ended = Running::start(sandbox.shell(limited, &["watch", "--once", "user/logs"]))
+        .end()
+        .exits(1);
+    assert!(ended.error().contains("queue is full"), "{ended:#?}");
+    ended.told_once("queue.full");
+    assert!(sandbox.batches().is_empty());
+    assert!(sandbox.entries("captured").is_empty());
+    sandbox.once(&[]).exits(0);
+    assert_eq!(sandbox.drain_raw(), lines);
+}
+
+#[test]
+fn a_watcher_whose_lock_file_is_removed_stops_before_its_next_commit() {
+    let sandbox = Sandbox::new();
+    append(sandbox.log("a.jsonl"), "one\n");
+    let watcher = sandbox.watch(&[]);
+    wait_until_equal("the first line", &1, || sandbox.batches().len());
+    fs::remove_file(sandbox.home("lock")).unwrap();
+    append(sandbox.log("a.jsonl"), "two\n");
+    let ended = watcher.end().exits(1);
+    assert!(ended.error().contains("lost the lock"), "{ended:#?}");
+    sandbox.once(&[]).exits(0);
+    assert_eq!(sandbox.drain_raw(), "one\ntwo\n");
+}
+
+#[test]
+fn patterns_say_which_files_are_logs() {
+    let sandbox = Sandbox::new();
+    for path in ["a.jsonl", "b.log", "deep/c.log", "deep/d.jsonl", "deep/er/e.jsonl"] {
+        fs::create_dir_all(sandbox.log(path).parent().unwrap()).unwrap();
+        append(sandbox.log(path), format!("{path}\n"));
+    }
+    sandbox.once(&["--glob", "*.log", "--glob", "deep/*.jsonl"]).exits(0);
+    assert_eq!(sandbox.drain_raw(), "b.log\ndeep/c.log\ndeep/d.jsonl\n");
+}
+
+#[test]
+fn a_large_backlog_of_a_file_is_told_once() {
+    let sandbox = Sandbox::new();
+    let line = "x".repeat(1023) + "\n";
+    append(sandbox.log("a.jsonl"), line.repeat(11 * 1024));
+    append(sandbox.log("b.jsonl"), line.repeat(9 * 1024));
+    let ended = sandbox.once(&[]).exits(0);
+    ended.told_once("watcher.large_file_growth");
+    assert!(
+        ended.line("warn: ").contains("a.jsonl has 11534336 bytes"),
+        "{ended:#?}"
+    );
+}
+
+#[test]
+fn a_killed_watcher_leaves_a_status_that_does_not_claim_everything() {
+    let sandbox = Sandbox::new();
+    append(sandbox.log("a.jsonl"), "one\n");
+    let mut watcher = sandbox.watch(&[]);
+    wait_until_equal("the first line", &1, || sandbox.batches().len());
+    wait_until_equal("the status", &true, || sandbox.home("status.json").exists());
+    watcher.kill();
+    let ended = sandbox.run(&["status"]).exits(0);
+    assert!(
+        ended.text().contains("capture  not known: the watcher was killed"),
+        "{ended:#?}"
+    );
+    sandbox.once(&[]).exits(0);
+    let ended = sandbox.run(&["status"]).exits(0);
+    assert!(
+        ended
+            .text()
+            .contains("everything was captured when the watcher stopped"),
+        "{ended:#?}"
+    );
+}

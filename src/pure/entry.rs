@@ -1,4 +1,5 @@
-//! The lines of the ledger.
+//! The lines of the ledger. Path and identity are spelt out in each kind: serde's `flatten` would copy every
+//! line into a tree of values before reading it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -178,6 +178,11 @@ pub(crate) trait Meddler: Send + Sync + 'static {
         log.stat()
     }
 
+    /// What a `stat` of anything shows.
+    fn change(&self, stat: Stat) -> Stat {
+        stat
+    }
+
     /// In place of a read of a log.
     fn read_at(&self, log: &dyn Log, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         log.read_at(bytes, offset)
@@ -197,7 +202,7 @@ struct MeddledLog<M>(Box<dyn Log>, Arc<M>);
 
 impl<M: Meddler> Log for MeddledLog<M> {
     fn stat(&self) -> io::Result<Stat> {
-        self.1.stat(&*self.0)
+        Ok(self.1.change(self.1.stat(&*self.0)?))
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -223,7 +228,7 @@ impl<M: Meddler> Tree for Meddled<M> {
     }
 
     fn stat(&self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<Stat> {
-        self.0.stat(directory, name)
+        Ok(self.1.change(self.0.stat(directory, name)?))
     }
 
     fn open(&self, root: BorrowedFd<'_>, relative: &Path) -> io::Result<Box<dyn Log>> {

@@ -1,0 +1,212 @@
+//! The polling source: when it looks, in which order, and what it makes of a disk that comes back changed.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod pipeline;
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use pipeline::{Meddled, Meddler, Pipeline, TestClock, drain_some};
+use tailspool::capture::CaptureOptions;
+use tailspool::disk::{Disk, SimDisk};
+use tailspool::limits::{HOT_INTERVAL, HOT_WINDOW, INTERVAL, POLL_BYTES};
+use tailspool::queue::drain::Format;
+use tailspool::source::tree::{OsTree, Stat};
+use tailspool::source::{Budget, Source};
+
+fn append(path: &Path, text: &str) {
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+fn drained(disk: &dyn Disk) -> String {
+    let (raw, report) = drain_some(disk, Format::Raw, u64::MAX, false);
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    String::from_utf8(raw).unwrap()
+}
+
+/// Counts how often a root is opened, and shows every file on another device.
+#[derive(Default)]
+struct Odd {
+    walks: AtomicU64,
+    device_added: AtomicU64,
+}
+
+impl Meddler for Odd {
+    fn root(&self, _: &Path) -> io::Result<()> {
+        self.walks.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn change(&self, mut stat: Stat) -> Stat {
+        stat.identity.device += self.device_added.load(Ordering::SeqCst);
+        stat
+    }
+}
+
+fn start(disk: &SimDisk, top: &Path, clock: &Arc<TestClock>, odd: &Arc<Odd>) -> Pipeline {
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    Pipeline::start_with(
+        &shared,
+        top,
+        &["."],
+        clock,
+        Meddled::tree(odd),
+        CaptureOptions::default(),
+    )
+    .unwrap()
+}
+
+/// One poll as the engine makes it: nobody asks for a walk.
+fn poll(pipeline: &mut Pipeline) {
+    let report = pipeline
+        .source
+        .poll(Budget { bytes: POLL_BYTES }, &mut pipeline.capture)
+        .unwrap();
+    assert!(!report.more);
+    pipeline.capture.commit().unwrap();
+}
+
+#[test]
+fn a_hot_file_is_looked_at_without_a_walk_and_a_cold_one_is_not() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("a.jsonl");
+    let (disk, clock, odd) = (SimDisk::new(), TestClock::new(), Arc::new(Odd::default()));
+    append(&path, "one\n");
+    let mut pipeline = start(&disk, temp.path(), &clock, &odd);
+    poll(&mut pipeline);
+    assert_eq!(
+        (drained(&disk).as_str(), odd.walks.load(Ordering::SeqCst)),
+        ("one\n", 1)
+    );
+
+    append(&path, "two\n");
+    poll(&mut pipeline);
+    assert_eq!(drained(&disk), "", "not before its time");
+    clock.pass(HOT_INTERVAL);
+    poll(&mut pipeline);
+    assert_eq!(
+        (drained(&disk).as_str(), odd.walks.load(Ordering::SeqCst)),
+        ("two\n", 1),
+        "and no walk"
+    );
+
+    // A minute of quiet, with its walks.
+    let steps = 2 * HOT_WINDOW.as_secs() / INTERVAL.as_secs();
+    for _ in 0..steps {
+        clock.pass(INTERVAL);
+        poll(&mut pipeline);
+    }
+    let walks = odd.walks.load(Ordering::SeqCst);
+    append(&path, "three\n");
+    clock.pass(HOT_INTERVAL);
+    poll(&mut pipeline);
+    assert_eq!(
+        (drained(&disk).as_str(), odd.walks.load(Ordering::SeqCst)),
+        ("", walks),
+        "it is cold"
+    );
+    clock.pass(INTERVAL);
+    poll(&mut pipeline);
+    assert_eq!(
+        (drained(&disk).as_str(), odd.walks.load(Ordering::SeqCst)),
+        ("three\n", walks + 1)
+    );
+}
+
+#[test]
+fn a_huge_file_does_not_stand_in_the_way_of_a_small_one() {
+    let temp = tempfile::tempdir().unwrap();
+    let line = "h".repeat(1023) + "\n";
+    append(&temp.path().join("a.jsonl"), &line.repeat(20 * 1024));
+    append(&temp.path().join("b.jsonl"), "small\n");
+    let disk = SimDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let tree = Box::new(OsTree::default());
+    let clock = TestClock::new();
+    let mut pipeline =
+        Pipeline::start_with(&shared, temp.path(), &["."], &clock, tree, CaptureOptions::default()).unwrap();
+    let first = pipeline
+        .source
+        .poll(Budget { bytes: POLL_BYTES }, &mut pipeline.capture)
+        .unwrap();
+    assert!(first.more, "the huge one is not done");
+    pipeline.capture.commit().unwrap();
+    assert!(drained(&disk).contains("small\n"));
+    // A file that appears in the middle of it comes before its rest.
+    append(&temp.path().join("z.jsonl"), "later\n");
+    clock.pass(INTERVAL);
+    let second = pipeline
+        .source
+        .poll(Budget { bytes: 1 }, &mut pipeline.capture)
+        .unwrap();
+    assert!(second.more);
+    pipeline.capture.commit().unwrap();
+    assert_eq!(drained(&disk), "later\n");
+}
+
+#[test]
+fn a_disk_that_comes_back_under_another_number_is_known_by_its_content() {
+    let temp = tempfile::tempdir().unwrap();
+    let (disk, clock, odd) = (SimDisk::new(), TestClock::new(), Arc::new(Odd::default()));
+    for name in ["a", "b", "empty"] {
+        append(
+            &temp.path().join(format!("{name}.jsonl")),
+            if name == "empty" { "" } else { "one\n" },
+        );
+    }
+    let mut pipeline = start(&disk, temp.path(), &clock, &odd);
+    pipeline.look().unwrap();
+    pipeline.capture.stop().unwrap();
+    assert_eq!(drained(&disk), "one\none\n");
+
+    odd.device_added.store(7, Ordering::SeqCst);
+    append(&temp.path().join("a.jsonl"), "two\n");
+    append(&temp.path().join("empty.jsonl"), "first\n");
+    let mut pipeline = start(&disk, temp.path(), &clock, &odd);
+    pipeline.look().unwrap();
+    assert_eq!(pipeline.source.overview().unknown, 0);
+    assert_eq!(drained(&disk), "two\nfirst\n", "nothing twice");
+    // The device is adopted: what goes from it is deleted.
+    fs::remove_file(temp.path().join("b.jsonl")).unwrap();
+    pipeline.look().unwrap();
+    assert_eq!(pipeline.capture.fold().files_gone, 1);
+}
+
+#[test]
+fn another_disk_at_the_same_place_proves_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let (disk, clock, odd) = (SimDisk::new(), TestClock::new(), Arc::new(Odd::default()));
+    for name in ["a.jsonl", "b.jsonl"] {
+        append(&temp.path().join(name), "one\n");
+    }
+    let mut pipeline = start(&disk, temp.path(), &clock, &odd);
+    pipeline.look().unwrap();
+    pipeline.capture.stop().unwrap();
+    drained(&disk);
+
+    odd.device_added.store(7, Ordering::SeqCst);
+    fs::write(temp.path().join("a.jsonl"), "something else\n").unwrap();
+    fs::rename(temp.path().join("b.jsonl"), temp.path().join("b.txt")).unwrap();
+    let mut pipeline = start(&disk, temp.path(), &clock, &odd);
+    pipeline.look().unwrap();
+    clock.pass(Duration::from_secs(2));
+    pipeline.look().unwrap();
+    assert_eq!(pipeline.source.overview().unknown, 2);
+    assert_eq!(pipeline.capture.fold().files_gone, 0, "no deletion");
+    assert_eq!(drained(&disk), "", "no line");
+
+    // The disk of before is there again, and everything goes on.
+    odd.device_added.store(0, Ordering::SeqCst);
+    fs::write(temp.path().join("a.jsonl"), "one\n").unwrap();
+    fs::rename(temp.path().join("b.txt"), temp.path().join("b.jsonl")).unwrap();
+    append(&temp.path().join("b.jsonl"), "two\n");
+    pipeline.look().unwrap();
+    assert_eq!(pipeline.source.overview().unknown, 0);
+    assert_eq!(drained(&disk), "two\n");
+}
