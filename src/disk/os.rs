@@ -103,13 +103,22 @@ fn create_dirs(path: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-// The width and sign of st_dev differ between platforms.
-#[allow(clippy::useless_conversion, clippy::unnecessary_cast, clippy::cast_sign_loss)]
+#[allow(
+    clippy::useless_conversion,
+    clippy::unnecessary_cast,
+    clippy::cast_sign_loss,
+    reason = "the width and sign of st_dev and its like differ between platforms"
+)]
 fn device(stat: &Stat) -> u64 {
     stat.st_dev as u64
 }
 
-#[allow(clippy::useless_conversion, clippy::unnecessary_cast, clippy::cast_sign_loss)]
+#[allow(
+    clippy::useless_conversion,
+    clippy::unnecessary_cast,
+    clippy::cast_sign_loss,
+    reason = "the width and sign of st_dev and its like differ between platforms"
+)]
 fn meta_of(stat: &Stat) -> Meta {
     let regular = FileType::from_raw_mode(stat.st_mode).is_file();
     let since_epoch = Duration::from_secs(stat.st_mtime.max(0) as u64);

@@ -5,3 +5,4 @@ pub mod claim;
 pub mod depth;
 pub mod drain;
 mod envelopes;
+mod strings;

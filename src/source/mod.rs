@@ -3,6 +3,7 @@
 pub mod polling;
 pub mod roots;
 pub mod scope;
+mod streamed;
 mod tail;
 pub mod tailer;
 pub mod tree;

@@ -226,8 +226,12 @@ fn stat_at(directory: BorrowedFd<'_>, name: &Path) -> io::Result<Stat> {
     plain_stat(directory, name)
 }
 
-// The widths and signs of the fields differ between platforms.
-#[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, clippy::cast_possible_truncation)]
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_truncation,
+    reason = "the widths and signs of the fields differ between platforms"
+)]
 fn plain_stat(directory: BorrowedFd<'_>, name: &Path) -> io::Result<Stat> {
     let found = if name.as_os_str().is_empty() {
         retry_on_intr(|| rustix::fs::fstat(directory))?

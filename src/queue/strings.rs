@@ -1,0 +1,84 @@
+//! JSON strings that are too long to be held, as streams.
+
+use std::io::{self, BufRead, Write};
+
+use super::envelopes::WriteError;
+
+/// Copies to the end.
+pub(super) fn copy(reader: &mut dyn BufRead, out: &mut dyn Write) -> Result<(), WriteError> {
+    loop {
+        let bytes = reader.fill_buf().map_err(WriteError::Source)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        out.write_all(bytes).map_err(WriteError::Output)?;
+        let used = bytes.len();
+        reader.consume(used);
+    }
+}
+
+/// Steps over the inside of a JSON string and its closing quote; returns the length of the inside.
+pub(super) fn skip_string(reader: &mut impl BufRead) -> io::Result<u64> {
+    let (mut length, mut escaped) = (0, false);
+    loop {
+        let bytes = reader.fill_buf()?;
+        if bytes.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut end = None;
+        for (at, byte) in bytes.iter().enumerate() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => {
+                    end = Some(at);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        let used = end.map_or(bytes.len(), |at| at + 1);
+        reader.consume(used);
+        length += used as u64;
+        if end.is_some() {
+            return Ok(length - 1);
+        }
+    }
+}
+
+/// Writes what the inside of a JSON string says.
+pub(super) fn unescape(reader: &mut impl BufRead, out: &mut dyn Write) -> Result<(), WriteError> {
+    loop {
+        let bytes = reader.fill_buf().map_err(WriteError::Source)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let plain = memchr::memchr(b'\\', bytes).unwrap_or(bytes.len());
+        out.write_all(&bytes[..plain]).map_err(WriteError::Output)?;
+        reader.consume(plain);
+        if reader.fill_buf().map_err(WriteError::Source)?.first() == Some(&b'\\') {
+            let text = escaped(reader).map_err(WriteError::Source)?;
+            out.write_all(text.as_bytes()).map_err(WriteError::Output)?;
+        }
+    }
+}
+
+/// Reads one escape; a character beyond the first plane is two of them.
+fn escaped(reader: &mut impl BufRead) -> io::Result<String> {
+    let mut text = b"\"".to_vec();
+    loop {
+        let start = text.len();
+        text.resize(start + 2, 0);
+        reader.read_exact(&mut text[start..])?;
+        if text.last() == Some(&b'u') {
+            text.resize(start + 6, 0);
+            reader.read_exact(&mut text[start + 2..])?;
+        }
+        text.push(b'"');
+        match serde_json::from_slice(&text) {
+            Ok(character) => return Ok(character),
+            Err(error) if start > 1 => return Err(error.into()),
+            Err(_) => text.pop(),
+        };
+    }
+}
