@@ -33,7 +33,7 @@ pub(super) struct Args {
     #[arg(value_name = "ROOT")]
     roots: Vec<PathBuf>,
     /// Capture what is there now, up to the size that each file has at its first look, and end. Exits 1 if
-    /// something could not be looked at, or the queue is full
+    /// something could not be looked at, the queue is full, or a signal ends it before
     #[arg(long)]
     once: bool,
     /// Time between two walks of the trees, as a number and a unit (500ms, 2s, 1m), at most 24h. Files that
