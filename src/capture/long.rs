@@ -116,8 +116,7 @@ fn stream(line: &dyn LongLine, out: &mut BatchFile, ulid: ulid::Ulid, stamp: &st
         return Err(Stopped::Source);
     }
     let traits = if reading.utf8 {
-        let json =
-            is_json_stream(io::BufReader::with_capacity(PIECE_BYTES, line.read())).map_err(|_| Stopped::Source)?;
+        let json = is_json_again(line, &reading.hash)?;
         let role = if json { reading.role.finish() } else { None };
         scratch.push(b'"');
         Traits { json, role }
@@ -134,6 +133,36 @@ fn stream(line: &dyn LongLine, out: &mut BatchFile, ulid: ulid::Ulid, stamp: &st
     out.write(&scratch)?;
     reading.hash.update(b"\n");
     Ok(reading.hash)
+}
+
+/// Whether the line is JSON, by a second reading, which must give the bytes of the first one.
+fn is_json_again(line: &dyn LongLine, expected: &blake3::Hasher) -> Result<bool, Stopped> {
+    let mut hashed = Hashed {
+        source: line.read(),
+        hash: blake3::Hasher::new(),
+    };
+    let text = io::BufReader::with_capacity(PIECE_BYTES, &mut hashed);
+    let json = is_json_stream(text).map_err(|_| Stopped::Source)?;
+    // What is no JSON is not read to its end.
+    io::copy(&mut hashed, &mut io::sink()).map_err(|_| Stopped::Source)?;
+    if hashed.hash.finalize() == expected.finalize() {
+        Ok(json)
+    } else {
+        Err(Stopped::Source)
+    }
+}
+
+struct Hashed<R> {
+    source: R,
+    hash: blake3::Hasher,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(bytes)?;
+        self.hash.update(&bytes[..read]);
+        Ok(read)
+    }
 }
 
 /// Writes the text of `surface`, with U+FFFD for what is not UTF-8.
