@@ -65,7 +65,8 @@ pub fn run(
         if once && (report.refused || done) {
             break true;
         }
-        if report.more && !report.refused {
+        // Refused, and there was room again just now: the same is offered once more at once.
+        if report.more && (!report.refused || capture.queue_full().is_none()) {
             continue;
         }
         let deadline = capture

@@ -73,8 +73,13 @@ impl Source for PollingSource {
     }
 
     fn wait(&mut self, deadline: Instant, wake: &Receiver<Wake>) -> Wake {
-        let mut until = deadline.min(self.next_sweep);
-        if self.tailer.has_hot() {
+        // While the sink refuses, nothing is looked for: only the deadline can change anything.
+        let mut until = if self.refused {
+            deadline
+        } else {
+            deadline.min(self.next_sweep)
+        };
+        if !self.refused && self.tailer.has_hot() {
             until = until.min(self.next_hot);
         }
         match wake.recv_deadline(until) {

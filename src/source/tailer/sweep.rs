@@ -86,8 +86,10 @@ impl Tailer {
                 cold.push(key.clone());
                 continue;
             };
-            // What waits for its turn keeps its handle.
-            if !self.queued.contains_key(key) && tracked.hot_until.is_none_or(|until| now >= until) {
+            // What waits for its turn, or was not found and may have more in it, keeps its handle.
+            let settled =
+                !self.queued.contains_key(key) && tracked.sweep == self.sweep && !self.unknown.contains_key(&*key.0);
+            if settled && tracked.hot_until.is_none_or(|until| now >= until) {
                 cold.push(key.clone());
                 continue;
             }
