@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use pipeline::{Meddled, Meddler, Pipeline, TestClock, drain_some};
+use pipeline::{Meddled, Meddler, Pipeline, TestClock, append, drained};
 use rustix::io::Errno;
 use tailspool::capture::CaptureOptions;
 use tailspool::disk::{Disk, OsDisk, SimDisk};
@@ -19,17 +19,6 @@ use tailspool::queue::depth::QueueLimits;
 use tailspool::queue::drain::Format;
 use tailspool::source::tree::{Log, OsTree};
 use tailspool::source::{Budget, Source};
-
-fn append(path: &Path, text: &str) {
-    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-}
-
-fn drained(disk: &dyn Disk) -> String {
-    let (raw, report) = drain_some(disk, Format::Raw, u64::MAX, false);
-    assert!(report.failures.is_empty(), "{:?}", report.failures);
-    String::from_utf8(raw).unwrap()
-}
 
 /// Reads fail with EIO from `from` on while `active` is set.
 struct Broken {

@@ -4,31 +4,19 @@
 
 mod pipeline;
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use pipeline::{Meddled, Meddler, Pipeline, TestClock, drain_some};
+use pipeline::{Meddled, Meddler, Pipeline, TestClock, append, drained};
 use tailspool::capture::CaptureOptions;
 use tailspool::disk::{Disk, SimDisk};
 use tailspool::limits::{HOT_INTERVAL, HOT_WINDOW, INTERVAL, POLL_BYTES};
-use tailspool::queue::drain::Format;
 use tailspool::source::tree::{OsTree, Stat};
 use tailspool::source::{Budget, Source};
-
-fn append(path: &Path, text: &str) {
-    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-}
-
-fn drained(disk: &dyn Disk) -> String {
-    let (raw, report) = drain_some(disk, Format::Raw, u64::MAX, false);
-    assert!(report.failures.is_empty(), "{:?}", report.failures);
-    String::from_utf8(raw).unwrap()
-}
 
 /// Counts how often a root is opened, and shows every file on another device.
 #[derive(Default)]

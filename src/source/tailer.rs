@@ -10,22 +10,24 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use super::roots::Root;
 use super::scope::Scope;
 use super::tail::{Cursor, Fetched};
-use super::tree::{Log, Tree};
+use super::tree::Tree;
 use super::{Budget, EventSink, Overview, PollReport};
 use crate::clock::Clock;
 use crate::disk::HomePlace;
 use crate::error::{Error, ErrorKind};
-use crate::limits::{HANDLES_MAX, HOT_INTERVAL, INTERVAL, TURN_COST_BYTES};
+use crate::limits::{HOT_INTERVAL, INTERVAL, TURN_COST_BYTES};
 use crate::pure::fold::{FileState, Fold, Presence};
 use crate::pure::record::LogFile;
 use crate::pure::step::Why;
 use crate::pure::ulids::{Ulids, system_random};
 use crate::show::Shown;
 
+mod handles;
 mod sweep;
 mod table;
 mod turn;
 
+use handles::{Handles, handles_max};
 use table::{Key, Tracked};
 
 /// What a source watches, and how.
@@ -62,8 +64,8 @@ impl SourceOptions {
 enum Job {
     /// A turn for a file.
     File(Key, usize),
-    /// Files that the last sweep did not find.
-    Missing(Vec<Key>),
+    /// A second look at a file that a sweep did not find.
+    Missing(Key),
 }
 
 /// How a turn ended.
@@ -92,11 +94,12 @@ pub struct Tailer {
     /// Committed cursors whose root is not there yet.
     unresumed: Vec<FileState>,
     hot: BTreeSet<Key>,
-    handles: VecDeque<Key>,
-    handles_max: usize,
+    handles: Handles,
     work: VecDeque<Job>,
-    /// The files in `work`, with their size when they were found.
+    /// The files that wait for a turn, with their size when they were found.
     queued: BTreeMap<Key, u64>,
+    /// The files that wait for a second look.
+    missing: BTreeSet<Key>,
     sweep: u64,
     ids: Ulids,
     fetched: Fetched,
@@ -133,10 +136,10 @@ impl Tailer {
             files: BTreeMap::new(),
             unresumed: Vec::new(),
             hot: BTreeSet::new(),
-            handles: VecDeque::new(),
-            handles_max: handles_max(),
+            handles: Handles::up_to(handles_max()),
             work: VecDeque::new(),
             queued: BTreeMap::new(),
+            missing: BTreeSet::new(),
             sweep: 0,
             ids: Ulids::above(ulid::Ulid::nil(), system_random()),
             fetched: Fetched::new(),
@@ -201,9 +204,10 @@ impl Tailer {
         let mut refused = false;
         while self.worked_bytes < budget.bytes && !refused {
             let Some(job) = self.work.pop_front() else { break };
+            self.worked_bytes += TURN_COST_BYTES;
             refused = match job {
                 Job::File(key, root) => self.file_job(key, root, sink)?,
-                Job::Missing(keys) => self.missing_job(keys, sink)?,
+                Job::Missing(key) => self.missing_job(key, sink)?,
             };
         }
         Ok(PollReport {
@@ -214,44 +218,30 @@ impl Tailer {
     }
 
     fn file_job(&mut self, key: Key, root: usize, sink: &mut dyn EventSink) -> Result<bool, Error> {
-        let size = self.queued.remove(&key).unwrap_or(0);
-        self.worked_bytes += TURN_COST_BYTES;
         let turn = self.turn(&key, root, sink);
+        if matches!(turn, Ok(Turn::Done | Turn::Unknown)) {
+            self.queued.remove(&key);
+        }
+        self.settle(Job::File(key, root), turn)
+    }
+
+    fn missing_job(&mut self, key: Key, sink: &mut dyn EventSink) -> Result<bool, Error> {
+        let turn = self.second_look(&key, sink);
+        if matches!(turn, Ok(Turn::Done | Turn::Unknown)) {
+            self.missing.remove(&key);
+        }
+        self.settle(Job::Missing(key), turn)
+    }
+
+    /// Puts back what is not done. Says whether it was refused.
+    fn settle(&mut self, job: Job, turn: Result<Turn, Error>) -> Result<bool, Error> {
         match turn {
-            Ok(Turn::Done | Turn::Unknown) => return Ok(false),
+            Ok(Turn::Done | Turn::Unknown) => {}
             // The others first; a refused one stays at the front.
-            Ok(Turn::More) => self.work.push_back(Job::File(key.clone(), root)),
-            Ok(Turn::Refused) | Err(_) => self.work.push_front(Job::File(key.clone(), root)),
+            Ok(Turn::More) => self.work.push_back(job),
+            Ok(Turn::Refused) | Err(_) => self.work.push_front(job),
         }
-        self.queued.insert(key, size);
         turn.map(|turn| turn == Turn::Refused)
-    }
-
-    fn missing_job(&mut self, mut keys: Vec<Key>, sink: &mut dyn EventSink) -> Result<bool, Error> {
-        while let Some(key) = keys.pop() {
-            match self.missing(&key, sink) {
-                Ok(Turn::Done | Turn::Unknown) => {}
-                other => {
-                    keys.push(key);
-                    self.work.push_front(Job::Missing(keys));
-                    return other.map(|turn| turn == Turn::Refused);
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    fn keep_handle(&mut self, key: &Key, log: Box<dyn Log>) {
-        let Some(tracked) = self.files.get_mut(key) else { return };
-        tracked.handle = Some(log);
-        self.handles.retain(|other| other != key);
-        self.handles.push_back(key.clone());
-        while self.handles.len() > self.handles_max {
-            let Some(oldest) = self.handles.pop_front() else { break };
-            if let Some(tracked) = self.files.get_mut(&oldest) {
-                tracked.handle = None;
-            }
-        }
     }
 
     fn look_failed(&mut self, key: &Key, error: &std::io::Error) -> Turn {
@@ -333,13 +323,6 @@ fn compile(patterns: &[String]) -> Result<GlobSet, Error> {
         set.add(glob.map_err(|error| bad(pattern, error))?);
     }
     set.build().map_err(|error| bad(&patterns.join(" "), error))
-}
-
-/// How many handles may stay open: the bound, and well under what the process may have.
-fn handles_max() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let half = limit.map_or(HANDLES_MAX as u64, |limit| limit / 2);
-    HANDLES_MAX.min(usize::try_from(half).unwrap_or(HANDLES_MAX))
 }
 
 /// Time between two looks at hot files, given how long the last one took: they cost 5 % of the time at most.

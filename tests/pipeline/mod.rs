@@ -3,9 +3,11 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -161,6 +163,19 @@ pub(crate) fn drain_some(disk: &dyn Disk, format: Format, records_max: u64, peek
     (out.0, report)
 }
 
+/// Everything that is pending, in the form `raw`.
+pub(crate) fn drained(disk: &dyn Disk) -> String {
+    let (raw, report) = drain_some(disk, Format::Raw, u64::MAX, false);
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    String::from_utf8(raw).unwrap()
+}
+
+/// Appends to a file, which may be new.
+pub(crate) fn append(path: &Path, text: &str) {
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
 /// What stands between us and the logs: by default nothing.
 pub(crate) trait Meddler: Send + Sync + 'static {
     /// Before a root is opened, by its absolute path.
@@ -170,6 +185,11 @@ pub(crate) trait Meddler: Send + Sync + 'static {
 
     /// Before a directory or file below a root is opened.
     fn open(&self, _relative: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Before `fstat` and read of a log: the handle with this number, counted from 0.
+    fn handle(&self, _number: u64) -> io::Result<()> {
         Ok(())
     }
 
@@ -190,22 +210,24 @@ pub(crate) trait Meddler: Send + Sync + 'static {
 }
 
 /// The operating system's tree, with a meddler before it.
-pub(crate) struct Meddled<M>(OsTree, Arc<M>);
+pub(crate) struct Meddled<M>(OsTree, Arc<M>, AtomicU64);
 
 impl<M: Meddler> Meddled<M> {
     pub(crate) fn tree(meddler: &Arc<M>) -> Box<dyn Tree> {
-        Box::new(Self(OsTree::default(), Arc::clone(meddler)))
+        Box::new(Self(OsTree::default(), Arc::clone(meddler), AtomicU64::new(0)))
     }
 }
 
-struct MeddledLog<M>(Box<dyn Log>, Arc<M>);
+struct MeddledLog<M>(Box<dyn Log>, Arc<M>, u64);
 
 impl<M: Meddler> Log for MeddledLog<M> {
     fn stat(&self) -> io::Result<Stat> {
+        self.1.handle(self.2)?;
         Ok(self.1.change(self.1.stat(&*self.0)?))
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.1.handle(self.2)?;
         self.1.read_at(&*self.0, bytes, offset)
     }
 }
@@ -233,6 +255,8 @@ impl<M: Meddler> Tree for Meddled<M> {
 
     fn open(&self, root: BorrowedFd<'_>, relative: &Path) -> io::Result<Box<dyn Log>> {
         self.1.open(relative)?;
-        Ok(Box::new(MeddledLog(self.0.open(root, relative)?, Arc::clone(&self.1))))
+        let log = self.0.open(root, relative)?;
+        let number = self.2.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(MeddledLog(log, Arc::clone(&self.1), number)))
     }
 }

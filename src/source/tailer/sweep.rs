@@ -51,16 +51,17 @@ impl Tailer {
         let (sweep, moved) = (self.sweep, walk.found.len());
         log::debug!("walk {sweep}: {moved} files moved, {} are missing", missing.len());
         self.queue(walk.found, missing);
-        // What was not known before and waits for its turn is not known still.
-        let (sweep, queued) = (self.sweep, &self.queued);
-        self.unknown
-            .retain(|path, tried| *tried == sweep || queued.contains_key(bytes(path)));
+        // What was not known before and waits for its turn or a second look is not known still.
+        let (sweep, queued, missing) = (self.sweep, &self.queued, &self.missing);
+        let waits = |path: &Path| queued.contains_key(bytes(path)) || missing.contains(bytes(path));
+        self.unknown.retain(|path, tried| *tried == sweep || waits(path));
         let (unknown, symlinks) = (&self.unknown, &self.symlinks);
         self.told
             .retain(|path| unknown.contains_key(path) || symlinks.contains(path));
     }
 
     /// New jobs go before what is left of earlier ones, so that a backlog never stands in their way.
+    /// `missing` comes in the order in which it is put there, last first.
     fn queue(&mut self, mut found: Vec<Found>, missing: Vec<Key>) {
         found.sort();
         found.retain(|found| {
@@ -68,8 +69,10 @@ impl Tailer {
             self.queued.insert(found.key.clone(), found.size);
             !waits
         });
-        if !missing.is_empty() {
-            self.work.push_front(Job::Missing(missing));
+        for key in missing {
+            if self.missing.insert(key.clone()) {
+                self.work.push_front(Job::Missing(key));
+            }
         }
         for Found { key, root, .. } in found.into_iter().rev() {
             self.work.push_front(Job::File(key, root));
@@ -86,10 +89,9 @@ impl Tailer {
                 cold.push(key.clone());
                 continue;
             };
-            // What waits for its turn, or was not found and may have more in it, keeps its handle.
-            let settled =
-                !self.queued.contains_key(key) && tracked.sweep == self.sweep && !self.unknown.contains_key(&*key.0);
-            if settled && tracked.hot_until.is_none_or(|until| now >= until) {
+            // What is being read keeps its handle.
+            let waits = self.queued.contains_key(key) || self.missing.contains(key);
+            if !waits && tracked.hot_until.is_none_or(|until| now >= until) {
                 cold.push(key.clone());
                 continue;
             }
@@ -106,9 +108,9 @@ impl Tailer {
         }
         for key in cold {
             self.hot.remove(&key);
-            self.handles.retain(|other| *other != key);
+            self.handles.take(&key);
             if let Some(tracked) = self.files.get_mut(&key) {
-                (tracked.handle, tracked.hot_until) = (None, None);
+                tracked.hot_until = None;
             }
         }
         self.queue(moved, Vec::new());
@@ -272,7 +274,7 @@ impl Tailer {
     }
 
     /// A second look at a file that was not found: `delete` only if it is absent beyond doubt.
-    pub(super) fn missing(&mut self, key: &Key, sink: &mut dyn EventSink) -> Result<Turn, Error> {
+    pub(super) fn second_look(&mut self, key: &Key, sink: &mut dyn EventSink) -> Result<Turn, Error> {
         let Some(tracked) = self.files.get_mut(key) else {
             return Ok(Turn::Done);
         };
@@ -281,14 +283,9 @@ impl Tailer {
         if step(known, look) != Step::Delete {
             return Ok(Turn::Done);
         }
-        // What it still holds comes first, if we can still read it.
-        let handle = self.files.get_mut(key).and_then(|tracked| tracked.handle.take());
-        if let Some(handle) = handle {
-            let turn = self.visit(key, root, &*handle, sink)?;
-            if turn != Turn::Done {
-                self.keep_handle(key, handle);
-                return Ok(turn);
-            }
+        let turn = self.read_rest(key, root, sink)?;
+        if turn != Turn::Done {
+            return Ok(turn);
         }
         let Some(tracked) = self.files.get(key) else {
             return Ok(Turn::Done);
@@ -299,7 +296,7 @@ impl Tailer {
         }
         self.files.remove(key);
         self.hot.remove(key);
-        self.handles.retain(|other| other != key);
+        self.handles.take(key);
         self.unknown.remove(&*key.0);
         Ok(Turn::Done)
     }

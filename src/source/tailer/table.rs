@@ -11,7 +11,7 @@ use crate::limits::LARGE_GROWTH_BYTES;
 use crate::pure::identity::Identity;
 use crate::show::Shown;
 use crate::source::tail::Cursor;
-use crate::source::tree::{Log, Stamp, Stat};
+use crate::source::tree::{Stamp, Stat};
 
 /// A path, ordered by its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +45,6 @@ impl Borrow<[u8]> for Key {
 pub(super) struct Tracked {
     pub(super) cursor: Cursor,
     pub(super) root: usize,
-    /// Kept while the file is hot, so that what it still holds can be read when its path shows another file.
-    pub(super) handle: Option<Box<dyn Log>>,
     /// What `stat` said when everything up to then was taken.
     pub(super) seen: Option<Seen>,
     /// Its size at the last look of any kind.
@@ -55,6 +53,8 @@ pub(super) struct Tracked {
     /// Up to where it is read, for `once`.
     pub(super) limit: Option<u64>,
     pub(super) large_growth_told: bool,
+    /// Since when reading it fails.
+    pub(super) unreadable_since: Option<Instant>,
     /// The last sweep that found it.
     pub(super) sweep: u64,
 }
@@ -84,12 +84,12 @@ impl Tracked {
         Self {
             cursor,
             root,
-            handle: None,
             seen: None,
             size: cursor_size,
             hot_until: None,
             limit: None,
             large_growth_told: false,
+            unreadable_since: None,
             sweep: 0,
         }
     }

@@ -7,8 +7,10 @@ use super::table::{Key, Seen, Tracked};
 use super::{Tailer, Turn};
 use crate::error::Error;
 use crate::limits::{CHANGES_MAX, HOT_WINDOW, TURN_BYTES};
+use crate::pure::identity::Identity;
 use crate::pure::record::LogFile;
 use crate::pure::step::{Content, Known, Look, Reason, Sight, Step, Why, step};
+use crate::show::Shown;
 use crate::source::tail::{Cursor, Progress};
 use crate::source::tree::{Kind, Log, Stat};
 use crate::source::{EventSink, Transition, Verdict};
@@ -18,37 +20,84 @@ impl Tailer {
     pub(super) fn turn(&mut self, key: &Key, root: usize, sink: &mut dyn EventSink) -> Result<Turn, Error> {
         let found = match self.stat_path(key, root) {
             Ok(found) if found.kind == Kind::File => found,
-            Ok(_) => return Ok(self.not_known(key, Why::Failed, "it is not a regular file")),
+            // Another thing stands there, or nothing. What the file of before still holds can be read all the same.
+            Ok(_) => {
+                return Ok(match self.read_rest(key, root, sink)? {
+                    Turn::Done => self.not_known(key, Why::Failed, "it is not a regular file"),
+                    turn => turn,
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(match self.read_rest(key, root, sink)? {
+                    Turn::Done => self.look_failed(key, &error),
+                    turn => turn,
+                });
+            }
             Err(error) => return Ok(self.look_failed(key, &error)),
         };
-        let kept = self.files.get_mut(key).and_then(|tracked| {
-            let same = tracked.cursor.file.identity.same(&found.identity);
-            tracked.handle.take().map(|handle| (handle, same))
-        });
-        let log = match kept {
-            Some((handle, true)) => handle,
-            Some((old, false)) => {
-                // The path shows another file. What the old one still holds comes first.
-                let turn = self.visit(key, root, &*old, sink)?;
-                if turn != Turn::Done {
-                    self.keep_handle(key, old);
-                    return Ok(turn);
-                }
-                match self.open(key, root) {
-                    Ok(log) => log,
-                    Err(error) => return Ok(self.look_failed(key, &error)),
-                }
+        let kept = self.kept_for(key, &found.identity);
+        if kept.is_none() {
+            match self.read_rest(key, root, sink)? {
+                Turn::Done => {}
+                turn => return Ok(turn),
             }
-            None => match self.open(key, root) {
-                Ok(log) => log,
-                Err(error) => return Ok(self.look_failed(key, &error)),
-            },
+        }
+        let log = match kept.map_or_else(|| self.open(key, root), Ok) {
+            Ok(log) => log,
+            Err(error) => return Ok(self.look_failed(key, &error)),
         };
         let turn = self.visit(key, root, &*log, sink);
-        // What is not read to its end may be renamed or removed before its next turn.
-        if self.hot.contains(key) || !matches!(turn, Ok(Turn::Done)) {
-            self.keep_handle(key, log);
+        self.keep(key, log, &turn);
+        turn
+    }
+
+    /// The kept handle, if it is of the file that the path shows. One that cannot be read is closed when the
+    /// path shows the file that it was for: opening it again is the better try.
+    fn kept_for(&mut self, key: &Key, found: &Identity) -> Option<Box<dyn Log>> {
+        let log = self.handles.take(key)?;
+        let tracked = self.files.get(key)?;
+        let fails = tracked.unreadable_since.is_some();
+        let is_shown = match log.stat() {
+            Ok(stat) => stat.identity.same(found),
+            Err(_) => tracked.cursor.file.identity.same(found),
+        };
+        if is_shown {
+            return (!fails).then_some(log);
         }
+        self.handles.keep(key, log);
+        None
+    }
+
+    /// Keeps the handle of a turn, if it is of the file that is followed, and that file is hot or not read to its
+    /// end: it may be renamed or removed before its next turn.
+    fn keep(&mut self, key: &Key, log: Box<dyn Log>, turn: &Result<Turn, Error>) {
+        if matches!(turn, Ok(Turn::Done)) && !self.hot.contains(key) {
+            return;
+        }
+        let Some(tracked) = self.files.get(key) else { return };
+        let is_another = |stat: Stat| !stat.identity.same(&tracked.cursor.file.identity);
+        if !log.stat().is_ok_and(is_another) {
+            self.handles.keep(key, log);
+        }
+    }
+
+    /// Reads on in the kept handle of a file that its path does not show any more.
+    ///
+    /// One that cannot be read keeps what follows at its path waiting for a while, and then is given up.
+    pub(super) fn read_rest(&mut self, key: &Key, root: usize, sink: &mut dyn EventSink) -> Result<Turn, Error> {
+        let Some(log) = self.handles.take(key) else {
+            return Ok(Turn::Done);
+        };
+        let turn = self.visit(key, root, &*log, sink);
+        let since = self.files.get(key).and_then(|tracked| tracked.unreadable_since);
+        let given_up = since.is_some_and(|since| self.clock.now() >= since + HOT_WINDOW);
+        if given_up {
+            let shown = Shown::path(&key.0).to_string();
+            log::warn!(code = "watcher.look_failed", path = shown.as_str();
+                "what was left in the file that stood at {shown} cannot be read any more");
+            return Ok(Turn::Done);
+        }
+        self.keep(key, log, &turn);
         turn
     }
 
@@ -60,6 +109,16 @@ impl Tailer {
         log: &dyn Log,
         sink: &mut dyn EventSink,
     ) -> Result<Turn, Error> {
+        let turn = self.follow(key, root, log, sink)?;
+        let now = self.clock.now();
+        if let Some(tracked) = self.files.get_mut(key) {
+            let since = tracked.unreadable_since.unwrap_or(now);
+            tracked.unreadable_since = (turn == Turn::Unknown).then_some(since);
+        }
+        Ok(turn)
+    }
+
+    fn follow(&mut self, key: &Key, root: usize, log: &dyn Log, sink: &mut dyn EventSink) -> Result<Turn, Error> {
         let (mut worked, mut changes) = (0, 0);
         loop {
             if worked >= TURN_BYTES {
@@ -206,6 +265,7 @@ impl Tailer {
         let mut tracked = Tracked::new(Cursor::at_start(file), root);
         (tracked.sweep, tracked.size) = (self.sweep, stat.size);
         self.files.insert(key.clone(), tracked);
+        self.handles.take(key);
         Ok(Verdict::Taken)
     }
 

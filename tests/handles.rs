@@ -1,0 +1,331 @@
+//! The handles that are kept: which file is read when a path shows another one than before, or none.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod pipeline;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use pipeline::{Meddled, Meddler, Pipeline, TestClock, append, drained};
+use rustix::io::Errno;
+use tailspool::capture::CaptureOptions;
+use tailspool::disk::{Disk, SimDisk};
+use tailspool::limits::{FULL_RETRY, HOT_INTERVAL, HOT_WINDOW, INTERVAL, POLL_BYTES};
+use tailspool::queue::depth::QueueLimits;
+use tailspool::source::tree::Stat;
+use tailspool::source::{Budget, Source};
+
+/// Shows some inodes on another device, and fails for some handles.
+#[derive(Default)]
+struct Odd {
+    elsewhere: Mutex<BTreeSet<u64>>,
+    stale: Mutex<BTreeSet<u64>>,
+}
+
+impl Odd {
+    fn shows_elsewhere(&self, path: &Path) {
+        let inode = fs::metadata(path).unwrap().ino();
+        self.elsewhere.lock().unwrap().insert(inode);
+    }
+
+    fn breaks(&self, handle: u64) {
+        self.stale.lock().unwrap().insert(handle);
+    }
+}
+
+impl Meddler for Odd {
+    fn handle(&self, number: u64) -> io::Result<()> {
+        if self.stale.lock().unwrap().contains(&number) {
+            return Err(Errno::STALE.into());
+        }
+        Ok(())
+    }
+
+    fn change(&self, mut stat: Stat) -> Stat {
+        if self.elsewhere.lock().unwrap().contains(&stat.identity.inode) {
+            stat.identity.device += 7;
+        }
+        stat
+    }
+}
+
+/// A directory that is watched, on a disk that is simulated.
+struct Watched {
+    temp: tempfile::TempDir,
+    disk: SimDisk,
+    clock: Arc<TestClock>,
+    odd: Arc<Odd>,
+    pipeline: Pipeline,
+}
+
+impl Watched {
+    fn with(options: CaptureOptions) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let (disk, clock, odd) = (SimDisk::new(), TestClock::new(), Arc::new(Odd::default()));
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let tree = Meddled::tree(&odd);
+        let pipeline = Pipeline::start_with(&shared, temp.path(), &["."], &clock, tree, options).unwrap();
+        Self {
+            temp,
+            disk,
+            clock,
+            odd,
+            pipeline,
+        }
+    }
+
+    fn new() -> Self {
+        Self::with(CaptureOptions::default())
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.temp.path().join(name)
+    }
+
+    fn append(&self, name: &str, text: &str) {
+        append(&self.path(name), text);
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).unwrap();
+    }
+
+    /// Time passes, and the engine polls until there is nothing to do.
+    fn pass(&mut self, time: Duration) {
+        self.clock.pass(time);
+        while self.poll() {}
+    }
+
+    /// One poll as the engine makes it. Whether there is more.
+    fn poll(&mut self) -> bool {
+        let budget = Budget { bytes: POLL_BYTES };
+        let report = self.pipeline.source.poll(budget, &mut self.pipeline.capture).unwrap();
+        self.pipeline.capture.tick().unwrap();
+        self.pipeline.capture.commit().unwrap();
+        report.more && !report.refused
+    }
+
+    fn drained(&self) -> String {
+        drained(&self.disk)
+    }
+
+    fn unknown(&self) -> u64 {
+        self.pipeline.source.overview().unknown
+    }
+}
+
+const BIG_LINES: usize = 40_000;
+
+fn big() -> String {
+    ("b".repeat(999) + "\n").repeat(BIG_LINES)
+}
+
+#[test]
+fn a_hot_file_that_is_deleted_is_read_to_its_end_however_long_that_takes() {
+    for replace in [false, true] {
+        let mut watched = Watched::new();
+        watched.append("a.jsonl", "one\n");
+        watched.pass(Duration::ZERO);
+        watched.append("a.jsonl", &big());
+        watched.clock.pass(HOT_INTERVAL);
+        assert!(watched.poll(), "a poll is less than the file");
+        fs::remove_file(watched.path("a.jsonl")).unwrap();
+        if replace {
+            watched.append("a.jsonl", "two\n");
+        }
+        // A slow machine: each poll takes longer than a file is hot.
+        for _ in 0..20 {
+            watched.clock.pass(HOT_WINDOW + INTERVAL);
+            watched.poll();
+        }
+        let expected = 4 + BIG_LINES * 1000 + if replace { 4 } else { 0 };
+        assert_eq!(watched.drained().len(), expected, "replaced: {replace}");
+        assert_eq!(watched.unknown(), 0);
+    }
+}
+
+#[test]
+fn a_deleted_file_with_a_backlog_does_not_stand_in_the_way() {
+    let mut watched = Watched::new();
+    watched.append("a.jsonl", &big());
+    assert!(watched.poll());
+    fs::remove_file(watched.path("a.jsonl")).unwrap();
+    watched.append("b.jsonl", "small\n");
+    watched.append("c.jsonl", "small\n");
+    watched.clock.pass(INTERVAL);
+    assert!(watched.poll());
+    fs::remove_file(watched.path("c.jsonl")).unwrap();
+    watched.clock.pass(INTERVAL);
+    assert!(watched.poll(), "the big one is not done");
+    assert_eq!(watched.pipeline.capture.fold().files_gone, 1, "but the small one is");
+    assert_eq!(watched.drained().matches("small\n").count(), 2);
+    watched.pass(INTERVAL);
+    assert_eq!(watched.pipeline.capture.fold().files_gone, 2);
+}
+
+#[test]
+fn what_is_written_before_something_else_takes_the_place_is_read() {
+    let mut watched = Watched::new();
+    watched.append("a.jsonl", "one\n");
+    watched.pass(Duration::ZERO);
+    watched.append("a.jsonl", "two\n");
+    fs::remove_file(watched.path("a.jsonl")).unwrap();
+    fs::create_dir(watched.path("a.jsonl")).unwrap();
+    watched.pass(HOT_INTERVAL);
+    assert_eq!(watched.drained(), "one\ntwo\n");
+    assert_eq!((watched.unknown(), watched.pipeline.capture.fold().files_gone), (1, 0));
+    fs::remove_dir(watched.path("a.jsonl")).unwrap();
+    watched.append("a.jsonl", "three\n");
+    watched.pass(INTERVAL);
+    assert_eq!(watched.drained(), "three\n");
+    assert_eq!(watched.unknown(), 0);
+}
+
+#[test]
+fn a_file_that_comes_back_after_one_of_another_device_is_read_on() {
+    let mut watched = Watched::new();
+    watched.append("a.jsonl", "one\n");
+    watched.pass(Duration::ZERO);
+    watched.append("a.jsonl", "two\n");
+    watched.rename("a.jsonl", "a.away");
+    watched.append("other", "something else that is long enough\n");
+    watched.odd.shows_elsewhere(&watched.path("other"));
+    watched.rename("other", "a.jsonl");
+    for _ in 0..3 {
+        watched.pass(INTERVAL);
+        assert_eq!(watched.unknown(), 1);
+    }
+    assert_eq!(watched.drained(), "one\ntwo\n", "what was written before it went");
+    watched.append("a.away", "three\n");
+    watched.rename("a.away", "a.jsonl");
+    watched.pass(INTERVAL);
+    assert_eq!((watched.drained().as_str(), watched.unknown()), ("three\n", 0));
+    // It is the file of the path, and no other, that is read from then on.
+    watched.append("a.jsonl", "four\n");
+    watched.pass(HOT_INTERVAL);
+    assert_eq!(watched.drained(), "four\n");
+}
+
+#[test]
+fn a_file_that_comes_back_before_its_rotation_was_taken_is_not_rotated() {
+    let mut watched = Watched::with(CaptureOptions {
+        limits: QueueLimits {
+            records_max: Some(2),
+            bytes_max: None,
+        },
+        ..CaptureOptions::default()
+    });
+    watched.append("a.jsonl", "one\ntwo\n");
+    watched.pass(Duration::ZERO);
+    watched.rename("a.jsonl", "a.away");
+    watched.append("a.jsonl", "never seen with room\n");
+    watched.pass(INTERVAL);
+    assert!(
+        watched.pipeline.capture.queue_full().is_some(),
+        "the rotation is refused"
+    );
+    watched.append("a.away", "three\n");
+    watched.rename("a.away", "a.jsonl");
+    let mut all = watched.drained();
+    for _ in 0..3 {
+        watched.pass(FULL_RETRY.max(INTERVAL));
+        all += &watched.drained();
+    }
+    assert_eq!(all, "one\ntwo\nthree\n");
+    assert_eq!(
+        watched.pipeline.capture.fold().files.len(),
+        1,
+        "one file, never another"
+    );
+}
+
+#[test]
+fn a_handle_that_fails_is_opened_again_while_the_path_shows_its_file() {
+    let mut watched = Watched::new();
+    watched.append("a.jsonl", "one\n");
+    watched.pass(Duration::ZERO);
+    watched.odd.breaks(0);
+    watched.append("a.jsonl", "two\n");
+    watched.pass(INTERVAL);
+    watched.pass(INTERVAL);
+    assert_eq!((watched.drained().as_str(), watched.unknown()), ("one\ntwo\n", 0));
+}
+
+#[test]
+fn a_handle_that_keeps_failing_does_not_hold_up_the_next_file_for_ever() {
+    for replace in [true, false] {
+        let mut watched = Watched::new();
+        watched.append("a.jsonl", "one\n");
+        watched.pass(Duration::ZERO);
+        watched.append("a.jsonl", "two\n");
+        watched.odd.breaks(0);
+        watched.rename("a.jsonl", "a.away");
+        if replace {
+            watched.append("a.jsonl", "three\n");
+        }
+        watched.pass(INTERVAL);
+        assert_eq!(watched.unknown(), 1, "it may be readable again");
+        assert_eq!(watched.drained(), "one\n");
+        watched.pass(HOT_WINDOW);
+        watched.pass(INTERVAL);
+        assert_eq!(watched.unknown(), 0);
+        assert_eq!(watched.drained(), if replace { "three\n" } else { "" });
+        assert_eq!(watched.pipeline.capture.fold().files_gone, 1);
+    }
+}
+
+/// Keeps every message, for all tests of this program.
+struct Heard(Mutex<Vec<String>>);
+
+impl log::Log for Heard {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        self.0.lock().unwrap().push(record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+fn heard() -> &'static Heard {
+    static HEARD: OnceLock<&'static Heard> = OnceLock::new();
+    HEARD.get_or_init(|| {
+        let heard = Box::leak(Box::new(Heard(Mutex::default())));
+        log::set_logger(heard).unwrap();
+        log::set_max_level(log::LevelFilter::Warn);
+        heard
+    })
+}
+
+#[test]
+fn a_path_that_stays_unknown_is_told_of_once() {
+    let heard = heard();
+    let mut watched = Watched::new();
+    for name in ["gone.jsonl", "elsewhere.jsonl"] {
+        watched.append(name, "one\n");
+    }
+    watched.pass(Duration::ZERO);
+    fs::remove_file(watched.path("gone.jsonl")).unwrap();
+    fs::create_dir(watched.path("gone.jsonl")).unwrap();
+    fs::write(watched.path("new"), "another one\n").unwrap();
+    watched.odd.shows_elsewhere(&watched.path("new"));
+    watched.rename("new", "elsewhere.jsonl");
+    for _ in 0..100 {
+        watched.pass(INTERVAL);
+        assert_eq!(watched.unknown(), 2);
+    }
+    for name in ["gone.jsonl", "elsewhere.jsonl"] {
+        let path = watched.path(name).to_str().unwrap().to_owned();
+        let messages = heard.0.lock().unwrap();
+        let of_path: Vec<_> = messages.iter().filter(|message| message.contains(&path)).collect();
+        assert_eq!(of_path.len(), 1, "{of_path:#?}");
+    }
+}
