@@ -4,13 +4,13 @@
 
 mod pipeline;
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use pipeline::{Meddled, Meddler, Pipeline, TestClock, append, drained};
+use pipeline::{Meddled, Meddler, Pipeline, TestClock, append, drain_some, drained};
 use rustix::io::Errno;
 use tailspool::capture::CaptureOptions;
 use tailspool::disk::{Disk, OsDisk, SimDisk};
