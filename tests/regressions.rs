@@ -6,7 +6,7 @@ mod pipeline;
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -16,7 +16,7 @@ use tailspool::capture::CaptureOptions;
 use tailspool::disk::{Disk, OsDisk, SimDisk};
 use tailspool::limits::{FULL_RETRY, POLL_BYTES, READ_BYTES};
 use tailspool::queue::depth::QueueLimits;
-use tailspool::queue::drain::Format;
+use tailspool::queue::drain::{DrainOptions, Format, Output, drain};
 use tailspool::source::tree::{Log, OsTree};
 use tailspool::source::{Budget, Source};
 
@@ -252,6 +252,93 @@ fn what_only_has_the_name_of_a_leftover_does_not_stop_a_start() {
     assert!(odd.is_dir());
 }
 
+/// An envelope of the layout that is streamed when it is long.
+fn long_envelope(surface: &str) -> String {
+    format!(r#"{{"ulid":"u","appended_at":"t","record":{{"surface":"{surface}","source":{{}}}},"schema_version":1}}"#)
+}
+
+/// A queue of a long single record with this surface, and a short one behind it.
+fn queue_with_long(surface: &str) -> (tempfile::TempDir, OsDisk, PathBuf) {
+    let temp = tempfile::tempdir().unwrap();
+    let disk = OsDisk::create(temp.path()).unwrap();
+    disk.create_dir(Path::new("pending")).unwrap();
+    let long = temp.path().join("pending/pending-a.json");
+    fs::write(&long, long_envelope(surface)).unwrap();
+    let short = r#"{"ulid":"v","appended_at":"t","record":{"surface":"short"},"schema_version":1}"#;
+    fs::write(temp.path().join("pending/pending-b.json"), short).unwrap();
+    (temp, disk, long)
+}
+
+#[test]
+fn a_long_record_that_is_no_line_is_not_begun() {
+    let (_temp, disk, long) = queue_with_long(&("w".repeat(9 << 20) + r"\ud800"));
+    let (out, report) = drain_some(&disk, Format::Raw, u64::MAX, false);
+    assert_eq!(String::from_utf8(out).unwrap(), "short\n");
+    assert_eq!((report.records, report.failures.len(), report.stopped), (1, 1, false));
+    assert!(long.exists());
+    // As JSON it is what it is.
+    let (out, report) = drain_some(&disk, Format::Record, u64::MAX, false);
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    assert_eq!(out.len(), (9 << 20) + r#"{"surface":"\ud800","source":{}}"#.len() + 1);
+    assert!(!long.exists());
+}
+
+/// Cuts a file when the first bytes come.
+struct Cutting {
+    out: Vec<u8>,
+    file: Option<PathBuf>,
+}
+
+impl io::Write for Cutting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(path) = self.file.take() {
+            fs::OpenOptions::new().write(true).open(path)?.set_len(5 << 20)?;
+        }
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Output for Cutting {
+    fn writer(&mut self) -> &mut dyn io::Write {
+        self
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn nothing_is_glued_to_a_record_that_broke_off() {
+    for format in [Format::Raw, Format::Record, Format::Envelope] {
+        let (_temp, disk, long) = queue_with_long(&"w".repeat(9 << 20));
+        let mut output = Cutting {
+            out: Vec::new(),
+            file: Some(long.clone()),
+        };
+        let options = DrainOptions {
+            format,
+            records_max: u64::MAX,
+            peek: false,
+        };
+        let report = drain(&disk, options, &mut output).unwrap();
+        assert!(output.out.len() > 4 << 20 && !output.out.contains(&b'\n'), "{format:?}");
+        assert_eq!((report.records, report.failures.len(), report.stopped), (0, 1, true));
+        assert_eq!(
+            disk.list(Path::new("pending"))
+                .unwrap()
+                .iter()
+                .filter(|name| !name.to_string_lossy().ends_with(".lock"))
+                .count(),
+            2
+        );
+    }
+}
+
 #[test]
 fn an_envelope_of_others_that_is_too_long_to_hold_is_left_alone() {
     let temp = tempfile::tempdir().unwrap();
@@ -268,11 +355,9 @@ fn an_envelope_of_others_that_is_too_long_to_hold_is_left_alone() {
     assert!(out.is_empty());
     assert_eq!(report.failures.len(), 1);
     assert!(path.exists());
-    // In our layout it is streamed, whatever way it spells its characters.
-    let ours = format!(
-        "{{\"ulid\":\"u\",\"appended_at\":\"t\",\"record\":{{\"surface\":\"caf\\u00e9 \\ud83d\\ude00 \\\"{long}\",\"source\":{{}}}},\"schema_version\":1}}"
-    );
-    fs::write(&path, &ours).unwrap();
+    // In our layout it is streamed, whatever way it spells its characters, and whatever newlines follow it.
+    let ours = long_envelope(&format!(r#"caf\u00e9 \ud83d\ude00 \"{long}"#));
+    fs::write(&path, ours.clone() + "\n\n").unwrap();
     let (out, report) = drain_some(&disk, Format::Raw, u64::MAX, true);
     assert!(report.failures.is_empty(), "{:?}", report.failures);
     assert!(out == format!("caf\u{e9} \u{1f600} \"{long}\n").into_bytes());

@@ -90,7 +90,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
     );
     // What could not be written is with nobody, and is still in the queue.
     let (_, _unwritten) = output.0.into_parts();
-    if report.records == 0 && report.held == 0 && report.failures.is_empty() && !report.closed {
+    if report.records == 0 && report.held == 0 && report.failures.is_empty() && !report.stopped {
         common.say(format_args!("nothing is waiting"));
     }
     for failure in &report.failures {

@@ -49,6 +49,8 @@ impl BatchFile {
 
     /// After the commit: makes the batch visible. Tried twice; that it is visible already is success.
     pub fn publish(self, disk: &dyn Disk) -> io::Result<()> {
+        // Not locked any more when a reader sees it. Since it is in the ledger, a start would not remove it.
+        drop(self.file);
         let (from, to) = (pending(self.batch.temporary()), pending(self.batch.name()));
         let rename = || match disk.rename(&from, &to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && disk.meta(&to).is_ok() => Ok(()),

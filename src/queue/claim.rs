@@ -15,18 +15,13 @@ use crate::pure::name::{Name, lock_of};
 /// A claimed batch. Dropping the claim gives it up; the lock file stays beside a batch that stays.
 pub struct Claim<'a> {
     disk: &'a dyn Disk,
-    held: Held,
+    /// None when there was no room for a lock file: a full disk is when a queue must be drained.
+    lock_file: Option<Box<dyn DiskFile>>,
+    /// Locked as well, so that claims with and without a lock file exclude each other. None when the batch cannot
+    /// be opened for writing, as by nobody who could then claim it alone.
+    _batch_file: Option<Box<dyn DiskFile>>,
     batch: PathBuf,
     lock: PathBuf,
-}
-
-/// What is locked.
-enum Held {
-    LockFile(Box<dyn DiskFile>),
-    /// There was no room for a lock file, and a full disk is when a queue must be drained.
-    Batch {
-        _file: Box<dyn DiskFile>,
-    },
 }
 
 /// How far a drain came in a batch.
@@ -59,21 +54,30 @@ impl<'a> Claim<'a> {
     /// Claims a batch. None: somebody else holds it, or it is gone.
     pub fn take(disk: &'a dyn Disk, name: &OsStr) -> io::Result<Option<Self>> {
         let (batch, lock) = (pending(name), pending(lock_of(name)));
-        let held = match lock_file(disk, &lock, true) {
-            Ok(file) => file.map(Held::LockFile),
-            Err(error) if is_full(&error) => lock_file(disk, &batch, false)?.map(|file| Held::Batch { _file: file }),
+        let lock_held = match lock_file(disk, &lock, true) {
+            Ok(None) => return Ok(None),
+            Ok(file) => file,
+            Err(error) if is_full(&error) => None,
             Err(error) => return Err(error),
         };
-        let Some(held) = held else { return Ok(None) };
+        let (batch_held, excluded) = match lock_file(disk, &batch, false) {
+            Ok(file) => {
+                let excluded = file.is_none();
+                (file, excluded)
+            }
+            Err(error) if lock_held.is_some() && error.kind() == io::ErrorKind::PermissionDenied => (None, false),
+            Err(error) => return Err(error),
+        };
         let claim = Self {
             disk,
-            held,
+            lock_file: lock_held,
+            _batch_file: batch_held,
             batch,
             lock,
         };
         // Whoever drained it between our listing and our lock has unlinked it under the lock.
         match disk.meta(&claim.batch) {
-            Ok(_) => Ok(Some(claim)),
+            Ok(_) => Ok((!excluded).then_some(claim)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 claim.unlink_lock()?;
                 Ok(None)
@@ -89,7 +93,7 @@ impl<'a> Claim<'a> {
 
     /// Leaves behind where we stopped. Failing at it is no error: the batch is then handed out from its start.
     pub fn stop_at(self, progress: &Progress) {
-        let Held::LockFile(mut file) = self.held else { return };
+        let Some(mut file) = self.lock_file else { return };
         let written = serde_json::to_vec(progress)
             .map_err(io::Error::from)
             .and_then(|text| file.truncate(0).and_then(|()| file.write_at(&text, 0)));
@@ -209,7 +213,13 @@ mod tests {
         let claim = Claim::take(&disk, NAME.as_ref()).unwrap().unwrap();
         assert!(Claim::take(&disk, NAME.as_ref()).unwrap().is_none());
         assert_eq!(names(&disk), [NAME], "there was no room for a lock file");
+        disk.make_room();
+        assert!(
+            Claim::take(&disk, NAME.as_ref()).unwrap().is_none(),
+            "also with room for one"
+        );
         claim.acknowledge().unwrap();
+        assert!(Claim::take(&disk, NAME.as_ref()).unwrap().is_none());
         assert!(names(&disk).is_empty());
     }
 

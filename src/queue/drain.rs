@@ -42,8 +42,8 @@ pub struct DrainReport {
     pub records: u64,
     /// Batches that somebody else holds.
     pub held: u64,
-    /// The reader is gone.
-    pub closed: bool,
+    /// Nothing more could be handed out after a failure: the reader is gone, or its last record broke off.
+    pub stopped: bool,
     /// Each batch that was not handed out, and why.
     pub failures: Vec<Error>,
 }
@@ -65,7 +65,7 @@ pub fn drain(disk: &dyn Disk, options: DrainOptions, output: &mut dyn Output) ->
         report: DrainReport::default(),
     };
     for name in files.keys() {
-        if drain.report.records >= options.records_max || drain.report.closed {
+        if drain.report.records >= options.records_max || drain.report.stopped {
             break;
         }
         drain.one(name);
@@ -136,15 +136,19 @@ impl Drain<'_> {
                 self.report.records += (end - start) as u64;
                 return Some(end);
             }
-            Err(WriteError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => self.report.closed = true,
+            Err(WriteError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => self.report.stopped = true,
             Err(WriteError::Output(error)) => {
                 // No reader, no younger batch either.
-                self.report.closed = true;
+                self.report.stopped = true;
                 self.failed(name, "cannot write out the batch", error);
             }
             // Drained by somebody else since it was shown.
             Err(WriteError::Source(error)) if self.options.peek && error.kind() == io::ErrorKind::NotFound => {}
-            Err(WriteError::Source(error)) => self.failed(name, "cannot read the batch", error),
+            Err(WriteError::Source(error)) => {
+                // A record may have been cut off in its middle, and what is written next would be glued to it.
+                self.report.stopped = true;
+                self.failed(name, "cannot read the batch to its end", error);
+            }
         }
         None
     }

@@ -87,7 +87,11 @@ impl<'a> Checked<'a> {
         let mut found: Vec<Found> = Vec::new();
         let single = kind == Name::Single;
         while let Some((start, length)) = reader.next(single)? {
-            let ulid = check(disk, &path, &reader.line, start, length, format)?;
+            let ulid = if length > ENVELOPE_IN_MEMORY_BYTES as u64 {
+                check_long(disk, &path, start, length, format)?
+            } else {
+                check(&reader.line, format)?
+            };
             if found.last().is_some_and(|before| before.ulid >= ulid) {
                 return Err(Refusal::Damaged(format!("the ULIDs do not rise at {ulid}")));
             }
@@ -134,7 +138,7 @@ impl<'a> Checked<'a> {
         let mut reader = Lines::open(self.disk, &self.path, first.start)?;
         for found in &self.found[range] {
             if found.length > ENVELOPE_IN_MEMORY_BYTES as u64 {
-                self.write_long(found, format, out)?;
+                write_long(self.disk, &self.path, (found.start, found.length), format, out)?;
                 reader = Lines::open(self.disk, &self.path, found.start + found.length + 1)?;
             } else {
                 reader.take(found.length)?;
@@ -142,40 +146,6 @@ impl<'a> Checked<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Streams an envelope that has our layout.
-    fn write_long(&self, found: &Found, format: Format, out: &mut dyn Write) -> Result<(), WriteError> {
-        let open = |start: u64, end: u64| -> io::Result<_> {
-            Ok(BufReader::with_capacity(
-                PIECE_BYTES,
-                self.disk.read_from(&self.path, start)?.take(end - start),
-            ))
-        };
-        let end = found.start + found.length;
-        let record = found.start + record_start(&mut open(found.start, end)?)?;
-        match format {
-            Format::Envelope => copy(&mut open(found.start, end)?, out)?,
-            Format::Record => copy(&mut open(record, end - (END.len() as u64 - 1))?, out)?,
-            Format::Raw => {
-                let surface = record + SURFACE.len() as u64 - r#"","record":"#.len() as u64;
-                let mut reader = open(surface, end)?;
-                let length = skip_string(&mut reader)?;
-                let mut next = vec![0; SURFACE_BASE64.len() - 1];
-                reader.read_exact(&mut next).map_err(WriteError::Source)?;
-                if next == SURFACE_BASE64.as_bytes()[1..] {
-                    let start = surface + length + SURFACE_BASE64.len() as u64;
-                    let mut reader = open(start, end)?;
-                    let length = skip_string(&mut reader)?;
-                    let text = open(start, start + length)?;
-                    let mut bytes = DecoderReader::new(text, &base64::engine::general_purpose::STANDARD);
-                    copy(&mut BufReader::with_capacity(PIECE_BYTES, &mut bytes), out)?;
-                } else {
-                    unescape(&mut open(surface, surface + length)?, out)?;
-                }
-            }
-        }
-        out.write_all(b"\n").map_err(WriteError::Output)
     }
 }
 
@@ -217,17 +187,7 @@ impl Lines {
         let limit = ENVELOPE_IN_MEMORY_BYTES as u64 + 1;
         let start = self.at;
         if whole {
-            let read = self.reader.by_ref().take(limit).read_to_end(&mut self.line)?;
-            self.at += read as u64;
-            while self.line.last() == Some(&b'\n') {
-                self.line.pop();
-            }
-            if read as u64 == limit {
-                self.line.clear();
-                self.at += io::copy(&mut self.reader, &mut io::sink())?;
-                return Ok(Some((start, self.at - start)));
-            }
-            return Ok((read > 0).then_some((start, self.line.len() as u64)));
+            return Ok(self.rest()?.map(|length| (start, length)));
         }
         let read = self.reader.by_ref().take(limit).read_until(b'\n', &mut self.line)?;
         self.at += read as u64;
@@ -256,6 +216,32 @@ impl Lines {
         }
     }
 
+    /// The length of all that is left, without the newlines at its end. Its bytes are in `line`, unless it is long.
+    fn rest(&mut self) -> io::Result<Option<u64>> {
+        let limit = ENVELOPE_IN_MEMORY_BYTES as u64;
+        let (start, mut end) = (self.at, self.at);
+        loop {
+            let buffer = self.reader.fill_buf()?;
+            if buffer.is_empty() {
+                break;
+            }
+            if let Some(last) = buffer.iter().rposition(|byte| *byte != b'\n') {
+                end = self.at + last as u64 + 1;
+            }
+            if self.line.len() as u64 <= limit {
+                self.line.extend_from_slice(buffer);
+            }
+            let used = buffer.len();
+            self.reader.consume(used);
+            self.at += used as u64;
+        }
+        self.line.truncate(usize::try_from(end - start).unwrap_or(usize::MAX));
+        if end - start > limit {
+            self.line = Vec::new();
+        }
+        Ok((self.at > start).then_some(end - start))
+    }
+
     /// Reads `length` bytes into `line`, and steps over the newline behind them.
     fn take(&mut self, length: u64) -> io::Result<()> {
         self.line.clear();
@@ -270,15 +256,19 @@ impl Lines {
     }
 }
 
-/// Checks one envelope and returns its ULID. `line` is empty for a long one.
-fn check(
-    disk: &dyn Disk,
-    path: &Path,
-    line: &[u8],
-    start: u64,
-    length: u64,
-    format: Format,
-) -> Result<String, Refusal> {
+/// Checks one envelope and returns its ULID.
+fn check(line: &[u8], format: Format) -> Result<String, Refusal> {
+    version_of(line)?;
+    let envelope = Envelope::parse(line).map_err(|error| Refusal::Damaged(error.to_string()))?;
+    known_version(envelope.schema_version)?;
+    if format == Format::Raw {
+        envelope.line().map_err(|error| Refusal::NotRaw(error.to_string()))?;
+    }
+    Ok(envelope.ulid.into_owned())
+}
+
+/// The same for an envelope that is too long to be held, by reading it as often as need be.
+fn check_long(disk: &dyn Disk, path: &Path, start: u64, length: u64, format: Format) -> Result<String, Refusal> {
     #[derive(Deserialize)]
     struct Long {
         ulid: String,
@@ -286,38 +276,37 @@ fn check(
         #[serde(rename = "record")]
         _record: IgnoredAny,
     }
-    let damaged = |error: &dyn std::fmt::Display| Refusal::Damaged(error.to_string());
-    let (ulid, version) = if length > ENVELOPE_IN_MEMORY_BYTES as u64 {
-        let reader = disk.read_from(path, start)?.take(length);
-        let mut reader = BufReader::with_capacity(PIECE_BYTES, reader);
-        let mut end = String::new();
-        let tail = disk
-            .read_from(path, start + length - END.len() as u64)?
-            .take(END.len() as u64);
-        BufReader::new(tail).read_to_string(&mut end).unwrap_or_default();
-        if record_start(&mut reader).is_err() || end != END {
-            let what = "an envelope of more than 8 MiB that was not written by tailspool";
-            return Err(Refusal::Unreadable(io::Error::new(io::ErrorKind::Unsupported, what)));
+    let open = |start: u64, length: u64| stretch(disk, path, start, start + length);
+    let mut end = Vec::new();
+    open(start + length - END.len() as u64, END.len() as u64)?.read_to_end(&mut end)?;
+    if record_start(&mut open(start, length)?).is_err() || end != END.as_bytes() {
+        let what = "an envelope of more than 8 MiB that was not written by tailspool";
+        return Err(Refusal::Unreadable(io::Error::new(io::ErrorKind::Unsupported, what)));
+    }
+    let long: Long = serde_json::from_reader(open(start, length)?).map_err(|error| {
+        if error.is_io() {
+            Refusal::Unreadable(error.into())
+        } else {
+            Refusal::Damaged(error.to_string())
         }
-        let reader = BufReader::with_capacity(PIECE_BYTES, disk.read_from(path, start)?.take(length));
-        let long: Long = serde_json::from_reader(reader).map_err(|error| {
-            if error.is_io() {
-                Refusal::Unreadable(error.into())
-            } else {
-                damaged(&error)
+    })?;
+    known_version(long.schema_version)?;
+    if format == Format::Raw {
+        // What would break off in its middle is not begun.
+        match write_long(disk, path, (start, length), format, &mut io::sink()) {
+            Err(WriteError::Source(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(Refusal::NotRaw(error.to_string()));
             }
-        })?;
-        (long.ulid, long.schema_version)
-    } else {
-        version_of(line)?;
-        let envelope = Envelope::parse(line).map_err(|error| damaged(&error))?;
-        if format == Format::Raw {
-            envelope.line().map_err(|error| Refusal::NotRaw(error.to_string()))?;
+            Err(WriteError::Source(error) | WriteError::Output(error)) => return Err(error.into()),
+            Ok(()) => {}
         }
-        (envelope.ulid.into_owned(), envelope.schema_version)
-    };
+    }
+    Ok(long.ulid)
+}
+
+fn known_version(version: u64) -> Result<(), Refusal> {
     if version == SCHEMA_VERSION {
-        Ok(ulid)
+        Ok(())
     } else {
         Err(Refusal::Version(version.to_string()))
     }
@@ -357,6 +346,65 @@ fn write_one(line: &mut [u8], format: Format, out: &mut dyn Write) -> Result<(),
         Format::Envelope | Format::Raw => line,
     };
     out.write_all(text).map_err(WriteError::Output)?;
+    out.write_all(b"\n").map_err(WriteError::Output)
+}
+
+/// The bytes from `start` to `end`. That there are fewer is an error.
+fn stretch(disk: &dyn Disk, path: &Path, start: u64, end: u64) -> io::Result<BufReader<Stretch>> {
+    let stretch = Stretch {
+        reader: disk.read_from(path, start)?,
+        left: end - start,
+    };
+    Ok(BufReader::with_capacity(PIECE_BYTES, stretch))
+}
+
+struct Stretch {
+    reader: Box<dyn Read + Send>,
+    left: u64,
+}
+
+impl Read for Stretch {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.by_ref().take(self.left).read(bytes)?;
+        if read == 0 && self.left > 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+/// Streams the envelope at this start, of this length, which has our layout.
+fn write_long(
+    disk: &dyn Disk,
+    path: &Path,
+    (start, length): (u64, u64),
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), WriteError> {
+    let open = |start: u64, end: u64| stretch(disk, path, start, end);
+    let end = start + length;
+    let record = start + record_start(&mut open(start, end)?)?;
+    match format {
+        Format::Envelope => copy(&mut open(start, end)?, out)?,
+        Format::Record => copy(&mut open(record, end - (END.len() as u64 - 1))?, out)?,
+        Format::Raw => {
+            let surface = record + SURFACE.len() as u64 - r#"","record":"#.len() as u64;
+            let mut reader = open(surface, end)?;
+            let length = skip_string(&mut reader)?;
+            let mut next = vec![0; SURFACE_BASE64.len() - 1];
+            reader.read_exact(&mut next).map_err(WriteError::Source)?;
+            if next == SURFACE_BASE64.as_bytes()[1..] {
+                let start = surface + length + SURFACE_BASE64.len() as u64;
+                let length = skip_string(&mut open(start, end)?)?;
+                let text = open(start, start + length)?;
+                let bytes = DecoderReader::new(text, &base64::engine::general_purpose::STANDARD);
+                copy(&mut BufReader::with_capacity(PIECE_BYTES, bytes), out)?;
+            } else {
+                unescape(&mut open(surface, surface + length)?, out)?;
+            }
+        }
+    }
     out.write_all(b"\n").map_err(WriteError::Output)
 }
 
