@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use pipeline::{Meddled, Meddler, Pipeline, TestClock, append, drain_some, drained};
 use rustix::io::Errno;
 use tailspool::capture::CaptureOptions;
-use tailspool::disk::{Disk, OsDisk, SimDisk};
-use tailspool::limits::{FULL_RETRY, POLL_BYTES, READ_BYTES};
+use tailspool::disk::{Disk, Fault, OsDisk, SimDisk};
+use tailspool::limits::{FULL_RETRY, HOT_WINDOW, POLL_BYTES, READ_BYTES};
 use tailspool::queue::depth::QueueLimits;
 use tailspool::queue::drain::{DrainOptions, Format, Output, drain};
 use tailspool::source::tree::{Log, OsTree};
@@ -180,21 +180,70 @@ fn the_search_for_the_end_of_a_long_line_lets_others_come_first() {
 }
 
 #[test]
-fn a_long_line_that_would_fill_the_disk_is_refused_before_it_is_written() {
+fn a_long_line_that_would_fill_the_disk_waits_and_holds_nobody_up() {
+    let long = 2 * READ_BYTES;
+    // Too long from the start, and too long only as it is written: a NUL takes six bytes in JSON.
+    for (letter, free) in [("z", long / 2), ("\0", 2 * long)] {
+        let temp = tempfile::tempdir().unwrap();
+        let line = letter.repeat(long) + "\n";
+        append(&temp.path().join("a.jsonl"), &line);
+        append(&temp.path().join("b.jsonl"), "short\n");
+        let disk = SimDisk::new();
+        disk.set_free((1 << 30) + free as u64);
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let clock = TestClock::new();
+        let mut pipeline = Pipeline::start(&shared, temp.path(), &clock).unwrap();
+        for _ in 0..3 {
+            pipeline.look().unwrap();
+            assert_eq!(pipeline.capture.queue_full(), None);
+            assert_eq!(pipeline.source.overview().unknown, 1);
+        }
+        append(&temp.path().join("b.jsonl"), "second\n");
+        // Nothing is lost when the log goes while its line waits, however long that takes.
+        fs::remove_file(temp.path().join("a.jsonl")).unwrap();
+        for _ in 0..3 {
+            clock.pass(HOT_WINDOW);
+            pipeline.look().unwrap();
+        }
+        assert_eq!(drained(&disk), "short\nsecond\n");
+        assert!(disk.list(Path::new("pending")).unwrap().is_empty());
+        disk.set_free(1 << 40);
+        pipeline.look().unwrap();
+        assert!(drained(&disk) == line, "{letter:?}");
+        assert_eq!(pipeline.source.overview().unknown, 0);
+    }
+}
+
+#[test]
+fn a_limit_is_looked_at_again_after_what_waited_for_room() {
     let temp = tempfile::tempdir().unwrap();
-    append(&temp.path().join("a.jsonl"), &("z".repeat(2 * READ_BYTES) + "\n"));
+    let path = temp.path().join("a.jsonl");
     let disk = SimDisk::new();
-    disk.set_free((1 << 30) + READ_BYTES as u64);
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let options = CaptureOptions {
+        limits: QueueLimits {
+            records_max: Some(1),
+            bytes_max: None,
+        },
+        ..CaptureOptions::default()
+    };
     let clock = TestClock::new();
-    let mut pipeline = Pipeline::start(&shared, temp.path(), &clock).unwrap();
+    let mut pipeline =
+        Pipeline::start_with(&shared, temp.path(), &["."], &clock, Box::<OsTree>::default(), options).unwrap();
+    append(&path, "one\ntwo\n");
+    disk.plan(0, Fault::Full);
     pipeline.look().unwrap();
     assert!(pipeline.capture.queue_full().is_some());
-    assert!(disk.list(Path::new("pending")).unwrap().is_empty());
-    disk.set_free(1 << 40);
+    disk.make_room();
     clock.pass(FULL_RETRY);
     pipeline.look().unwrap();
-    assert_eq!(drained(&disk).len(), 2 * READ_BYTES + 1);
+    assert!(pipeline.capture.queue_full().is_some(), "one is pending");
+    let pending = disk.list(Path::new("pending")).unwrap();
+    assert_eq!(pending.len(), 1, "{pending:?}");
+    assert_eq!(drained(&disk), "one\n");
+    clock.pass(FULL_RETRY);
+    pipeline.look().unwrap();
+    assert_eq!(drained(&disk), "two\n");
 }
 
 #[test]

@@ -7,11 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::open::Run;
 use super::{Capture, Committed};
-use crate::disk::Space;
+use crate::disk::{Disk, Space};
 use crate::error::Error;
 use crate::event::Event;
 use crate::ledger::is_full;
-use crate::limits::PIECE_BYTES;
+use crate::limits::{PIECE_BYTES, READ_BYTES};
 use crate::pure::name::Batch;
 use crate::pure::record::{Envelopes, Traits, appended_at, push_escaped};
 use crate::pure::role::{RoleScanner, is_json_stream};
@@ -23,8 +23,40 @@ use crate::source::{LongLine, LongVerdict};
 enum Stopped {
     /// The batch could not be written.
     Disk(io::Error),
+    /// It would take from what is kept free.
+    NoRoom,
     /// The source could not be read, or was not the same in two readings.
     Source,
+}
+
+/// A batch that stops growing where the reserve of the disk begins.
+struct Guarded<'a> {
+    disk: &'a dyn Disk,
+    file: BatchFile,
+    unchecked_bytes: usize,
+}
+
+impl Guarded<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Stopped> {
+        self.unchecked_bytes += bytes.len();
+        if self.unchecked_bytes > READ_BYTES {
+            self.unchecked_bytes = 0;
+            if !leaves_reserve(self.disk, 0) {
+                return Err(Stopped::NoRoom);
+            }
+        }
+        Ok(self.file.write(bytes)?)
+    }
+}
+
+/// Whether the disk is not full after this many bytes more. One that does not tell is not.
+fn leaves_reserve(disk: &dyn Disk, bytes: u64) -> bool {
+    disk.space().map_or(true, |space| {
+        !disk_is_full(Space {
+            free: space.free.saturating_sub(bytes),
+            ..space
+        })
+    })
 }
 
 impl From<io::Error> for Stopped {
@@ -44,17 +76,9 @@ struct Reading {
 impl Capture {
     /// Captures a long line as a commit of its own. Nothing else is open.
     pub(super) fn capture_long(&mut self, line: &dyn LongLine) -> Result<LongVerdict, Error> {
-        // In its envelope it is longer than in its log; at twice its length the reserve still stands.
-        let space = self.disk.space();
-        let needed = line.length().saturating_mul(2);
-        if space.is_ok_and(|space| {
-            disk_is_full(Space {
-                free: space.free.saturating_sub(needed),
-                ..space
-            })
-        }) {
-            self.no_room(&format!("a line of {} bytes does not fit the disk", line.length()));
-            return Ok(LongVerdict::Refused);
+        // In its envelope it is longer than in its log.
+        if !leaves_reserve(&*self.disk, line.length()) {
+            return Ok(LongVerdict::NoRoom);
         }
         let at = self.clock.utc();
         let ulid = self.ulids.fresh(self.clock.unix_ms());
@@ -62,7 +86,7 @@ impl Capture {
             first: ulid,
             records: 1,
         };
-        let mut file = match BatchFile::create(&*self.disk, batch) {
+        let file = match BatchFile::create(&*self.disk, batch) {
             Ok(file) => file,
             Err(cause) if is_full(&cause) => {
                 self.no_room(&cause);
@@ -70,7 +94,13 @@ impl Capture {
             }
             Err(cause) => return Err(self.latch("cannot make the batch", Some(&batch.temporary()), cause)),
         };
-        let streamed = stream(line, &mut file, ulid, &appended_at(at));
+        let mut out = Guarded {
+            disk: &*self.disk,
+            file,
+            unchecked_bytes: 0,
+        };
+        let streamed = stream(line, &mut out, ulid, &appended_at(at));
+        let file = out.file;
         let evidence = line.check();
         let (Ok(hasher), Some(evidence)) = (&streamed, evidence) else {
             if let Err(cause) = file.discard(&*self.disk) {
@@ -78,10 +108,8 @@ impl Capture {
             }
             return match streamed {
                 Ok(_) | Err(Stopped::Source) => Ok(LongVerdict::Changed),
-                Err(Stopped::Disk(cause)) if is_full(&cause) => {
-                    self.no_room(&cause);
-                    Ok(LongVerdict::Refused)
-                }
+                Err(Stopped::NoRoom) => Ok(LongVerdict::NoRoom),
+                Err(Stopped::Disk(cause)) if is_full(&cause) => Ok(LongVerdict::NoRoom),
                 Err(Stopped::Disk(cause)) => Err(self.latch("cannot write the batch", Some(&batch.temporary()), cause)),
             };
         };
@@ -108,7 +136,12 @@ impl Capture {
 }
 
 /// Writes the envelope of `line`; returns the hash of the line and its newline.
-fn stream(line: &dyn LongLine, out: &mut BatchFile, ulid: ulid::Ulid, stamp: &str) -> Result<blake3::Hasher, Stopped> {
+fn stream(
+    line: &dyn LongLine,
+    out: &mut Guarded<'_>,
+    ulid: ulid::Ulid,
+    stamp: &str,
+) -> Result<blake3::Hasher, Stopped> {
     let mut scratch = Vec::with_capacity(2 * PIECE_BYTES);
     Envelopes::open(&mut scratch, ulid, stamp);
     let mut reading = escape_into(line, out, &mut scratch)?;
@@ -167,7 +200,7 @@ impl<R: Read> Read for Hashed<R> {
 }
 
 /// Writes the text of `surface`, with U+FFFD for what is not UTF-8.
-fn escape_into(line: &dyn LongLine, out: &mut BatchFile, scratch: &mut Vec<u8>) -> Result<Reading, Stopped> {
+fn escape_into(line: &dyn LongLine, out: &mut Guarded<'_>, scratch: &mut Vec<u8>) -> Result<Reading, Stopped> {
     let mut source = line.read();
     let mut reading = Reading {
         hash: blake3::Hasher::new(),
@@ -219,7 +252,7 @@ fn cut_off(bytes: &[u8]) -> usize {
 
 fn base64_into(
     line: &dyn LongLine,
-    out: &mut BatchFile,
+    out: &mut Guarded<'_>,
     scratch: &mut Vec<u8>,
     expected: &blake3::Hasher,
 ) -> Result<(), Stopped> {

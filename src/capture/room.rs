@@ -60,15 +60,11 @@ impl Capture {
         if self.full.as_ref().is_some_and(|full| self.clock.now() < full.retry_at) {
             return Ok(());
         }
-        if self.open.is_empty() {
-            self.look_for_limits();
-        } else {
-            self.open.close_run();
-            if self.commit_open()? == Committed::NoRoom {
-                return Ok(());
-            }
-            self.full = None;
+        self.open.close_run();
+        if !self.open.is_empty() && self.commit_open()? == Committed::NoRoom {
+            return Ok(());
         }
+        self.look_for_limits();
         if self.full.is_none() {
             log::info!(code = "queue.room"; "there is room again: reading goes on");
         }

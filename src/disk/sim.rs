@@ -64,14 +64,22 @@ struct State {
     plan: Option<(u64, Fault)>,
     crashed: bool,
     full: bool,
-    /// Bytes that it says are free; None for plenty.
-    free: Option<u64>,
+    /// Bytes that it says it has room for, used ones included; None for plenty.
+    room: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Content {
     written: Vec<u8>,
     synced: Vec<u8>,
+}
+
+impl State {
+    /// Bytes of all files that have a name.
+    fn used(&self) -> u64 {
+        let named = self.names.values().filter_map(|inode| self.files.get(inode));
+        named.map(|content| content.written.len() as u64).sum()
+    }
 }
 
 /// How far an operation may go.
@@ -118,9 +126,10 @@ impl SimDisk {
         self.state().crashed
     }
 
-    /// Sets how many bytes it says are free.
+    /// Sets how many bytes it says are free now. It only says so: writing is not refused.
     pub fn set_free(&self, bytes: u64) {
-        self.state().free = Some(bytes);
+        let mut state = self.state();
+        state.room = Some(bytes + state.used());
     }
 
     /// Makes room after [`Fault::Full`].
@@ -333,7 +342,8 @@ impl Disk for SimDisk {
 
     fn space(&self) -> io::Result<Space> {
         let state = self.state();
-        let free = if state.full { 0 } else { state.free.unwrap_or(1 << 40) };
+        let free = state.room.map_or(1 << 40, |room| room.saturating_sub(state.used()));
+        let free = if state.full { 0 } else { free };
         Ok(Space { free, total: 1 << 41 })
     }
 

@@ -73,6 +73,8 @@ pub enum LongVerdict {
     Taken(Evidence),
     /// It did not; the line must be offered again.
     Refused,
+    /// There is no room for this line, though there may be for others; it must be offered again later.
+    NoRoom,
     /// The file changed under the reading; look again.
     Changed,
 }

@@ -47,6 +47,8 @@ pub(super) enum Progress {
     Worked(u64),
     /// The sink refused.
     Refused,
+    /// The sink has no room for a line of this many bytes.
+    NoRoom(u64),
     /// The file changed under the reading; look again.
     Changed,
     /// It could not be read.
@@ -219,6 +221,7 @@ impl Cursor {
                 Ok(Progress::Worked(length))
             }
             LongVerdict::Refused => Ok(Progress::Refused),
+            LongVerdict::NoRoom => Ok(Progress::NoRoom(end - self.offset - 1)),
             LongVerdict::Changed => {
                 let failure = line.failure();
                 self.tail = None;

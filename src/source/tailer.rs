@@ -75,8 +75,17 @@ enum Turn {
     Done,
     /// It could not be looked at; the next sweep tries again.
     Unknown,
+    /// A line of it does not fit the disk; the next sweep tries again.
+    NoRoom,
     More,
     Refused,
+}
+
+impl Turn {
+    /// Whether there is nothing more to do until the next sweep.
+    fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Unknown | Self::NoRoom)
+    }
 }
 
 /// The cursor table and everything that moves a cursor.
@@ -219,7 +228,7 @@ impl Tailer {
 
     fn file_job(&mut self, key: Key, root: usize, sink: &mut dyn EventSink) -> Result<bool, Error> {
         let turn = self.turn(&key, root, sink);
-        if matches!(turn, Ok(Turn::Done | Turn::Unknown)) {
+        if turn.as_ref().is_ok_and(|turn| turn.is_over()) {
             self.queued.remove(&key);
         }
         self.settle(Job::File(key, root), turn)
@@ -227,7 +236,7 @@ impl Tailer {
 
     fn missing_job(&mut self, key: Key, sink: &mut dyn EventSink) -> Result<bool, Error> {
         let turn = self.second_look(&key, sink);
-        if matches!(turn, Ok(Turn::Done | Turn::Unknown)) {
+        if turn.as_ref().is_ok_and(|turn| turn.is_over()) {
             self.missing.remove(&key);
         }
         self.settle(Job::Missing(key), turn)
@@ -236,7 +245,7 @@ impl Tailer {
     /// Puts back what is not done. Says whether it was refused.
     fn settle(&mut self, job: Job, turn: Result<Turn, Error>) -> Result<bool, Error> {
         match turn {
-            Ok(Turn::Done | Turn::Unknown) => {}
+            Ok(Turn::Done | Turn::Unknown | Turn::NoRoom) => {}
             // The others first; a refused one stays at the front.
             Ok(Turn::More) => self.work.push_back(job),
             Ok(Turn::Refused) | Err(_) => self.work.push_front(job),

@@ -194,6 +194,14 @@ impl Tailer {
                         }
                         Progress::Worked(bytes) => worked += bytes,
                         Progress::Refused => return Ok(Turn::Refused),
+                        Progress::NoRoom(length) => {
+                            self.not_known(
+                                key,
+                                Why::Failed,
+                                &format!("a line of {length} bytes does not fit the disk"),
+                            );
+                            return Ok(Turn::NoRoom);
+                        }
                         Progress::Changed => changes += 1,
                         Progress::Failed(cause) => return Ok(self.look_failed(key, &cause)),
                     }
