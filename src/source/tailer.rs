@@ -271,10 +271,28 @@ impl Tailer {
         Turn::Unknown
     }
 
+    /// Counts a path as unknown. Whether that is still to be told.
+    fn is_news(&mut self, path: &Path) -> bool {
+        self.unknown.insert(path.to_owned(), self.sweep);
+        self.told.insert(path.to_owned())
+    }
+
+    /// There is no room for the next line of a file: it waits, and the others go on.
+    fn no_room(&mut self, key: &Key, length: u64) -> Turn {
+        if let Some(tracked) = self.files.get_mut(key) {
+            tracked.seen = None;
+        }
+        if self.is_news(&key.0) {
+            let shown = Shown::path(&key.0).to_string();
+            log::warn!(code = "queue.line_does_not_fit", path = shown.as_str(), length = length;
+                "a line of {length} bytes in {shown} does not fit the disk: the file waits, others go on; make room");
+        }
+        Turn::NoRoom
+    }
+
     /// Counts a path that cannot be looked at, and says so once.
     fn note_unknown(&mut self, path: &Path, why: Why, cause: &str) {
-        self.unknown.insert(path.to_owned(), self.sweep);
-        if !self.told.insert(path.to_owned()) {
+        if !self.is_news(path) {
             return;
         }
         let shown = Shown::path(path).to_string();

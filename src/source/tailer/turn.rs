@@ -194,14 +194,7 @@ impl Tailer {
                         }
                         Progress::Worked(bytes) => worked += bytes,
                         Progress::Refused => return Ok(Turn::Refused),
-                        Progress::NoRoom(length) => {
-                            self.not_known(
-                                key,
-                                Why::Failed,
-                                &format!("a line of {length} bytes does not fit the disk"),
-                            );
-                            return Ok(Turn::NoRoom);
-                        }
+                        Progress::NoRoom(length) => return Ok(self.no_room(key, length)),
                         Progress::Changed => changes += 1,
                         Progress::Failed(cause) => return Ok(self.look_failed(key, &cause)),
                     }
