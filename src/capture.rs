@@ -7,8 +7,11 @@ mod open;
 mod room;
 mod sink;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use ulid::Ulid;
 
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -61,6 +64,8 @@ pub struct Capture {
     open: OpenBatch,
     depth: Depth,
     full: Option<Full>,
+    /// Long lines that did not fit the disk: the offset, and how many bytes of the envelope were not enough.
+    oversized: BTreeMap<Ulid, (u64, u64)>,
     latched: bool,
     opened: Instant,
     last_commit: Option<Instant>,
@@ -88,7 +93,7 @@ pub struct Tally {
     /// Records.
     pub lines: u64,
     /// Files that a record came from.
-    pub files: std::collections::BTreeSet<ulid::Ulid>,
+    pub files: BTreeSet<Ulid>,
     /// Commits.
     pub commits: u64,
 }
@@ -136,6 +141,7 @@ impl Capture {
             open: OpenBatch::default(),
             depth,
             full: None,
+            oversized: BTreeMap::new(),
             latched: false,
             last_commit: None,
             observer: None,

@@ -193,11 +193,18 @@ fn a_long_line_that_would_fill_the_disk_waits_and_holds_nobody_up() {
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let clock = TestClock::new();
         let mut pipeline = Pipeline::start(&shared, temp.path(), &clock).unwrap();
+        pipeline.look().unwrap();
+        let operations = disk.operations();
         for _ in 0..3 {
             pipeline.look().unwrap();
             assert_eq!(pipeline.capture.queue_full(), None);
             assert_eq!(pipeline.source.overview().unknown, 1);
         }
+        assert_eq!(
+            disk.operations(),
+            operations,
+            "it is not tried again before there is more room"
+        );
         append(&temp.path().join("b.jsonl"), "second\n");
         // Nothing is lost when the log goes while its line waits, however long that takes.
         fs::remove_file(temp.path().join("a.jsonl")).unwrap();

@@ -76,8 +76,11 @@ struct Reading {
 impl Capture {
     /// Captures a long line as a commit of its own. Nothing else is open.
     pub(super) fn capture_long(&mut self, line: &dyn LongLine) -> Result<LongVerdict, Error> {
+        let place = (line.file().file_id, line.offset());
+        let tried = self.oversized.get(&place.0).filter(|(offset, _)| *offset == place.1);
         // In its envelope it is longer than in its log.
-        if !leaves_reserve(&*self.disk, line.length()) {
+        let needed_bytes = tried.map_or(0, |(_, bytes)| *bytes).max(line.length());
+        if !leaves_reserve(&*self.disk, needed_bytes) {
             return Ok(LongVerdict::NoRoom);
         }
         let at = self.clock.utc();
@@ -101,6 +104,7 @@ impl Capture {
         };
         let streamed = stream(line, &mut out, ulid, &appended_at(at));
         let file = out.file;
+        let written_bytes = file.bytes();
         let evidence = line.check();
         let (Ok(hasher), Some(evidence)) = (&streamed, evidence) else {
             if let Err(cause) = file.discard(&*self.disk) {
@@ -108,9 +112,13 @@ impl Capture {
             }
             return match streamed {
                 Ok(_) | Err(Stopped::Source) => Ok(LongVerdict::Changed),
-                Err(Stopped::NoRoom) => Ok(LongVerdict::NoRoom),
-                Err(Stopped::Disk(cause)) if is_full(&cause) => Ok(LongVerdict::NoRoom),
-                Err(Stopped::Disk(cause)) => Err(self.latch("cannot write the batch", Some(&batch.temporary()), cause)),
+                Err(Stopped::Disk(cause)) if !is_full(&cause) => {
+                    Err(self.latch("cannot write the batch", Some(&batch.temporary()), cause))
+                }
+                Err(Stopped::NoRoom | Stopped::Disk(_)) => {
+                    self.oversized.insert(place.0, (place.1, written_bytes));
+                    Ok(LongVerdict::NoRoom)
+                }
             };
         };
         let mut run = Run::begin(line.file(), line.offset(), line.number());
@@ -124,6 +132,7 @@ impl Capture {
         }
         match self.commit_with(Some(file))? {
             Committed::Yes => {
+                self.oversized.remove(&place.0);
                 self.snapshot_if_due();
                 Ok(LongVerdict::Taken(evidence))
             }
