@@ -284,8 +284,141 @@ fn a_handle_that_keeps_failing_does_not_hold_up_the_next_file_for_ever() {
     }
 }
 
+/// What is kept free of a large disk.
+const RESERVE: u64 = 1 << 30;
+
+/// A line that is streamed, and a disk that has no room for it.
+fn line_without_room(watched: &Watched) -> String {
+    watched.disk.set_free(RESERVE + 100_000);
+    "z".repeat(1_500_000) + "\n"
+}
+
+#[test]
+fn what_is_written_in_the_last_moments_of_being_hot_is_read_after_a_rename() {
+    // Hot until the 63rd second, with a walk at each even one.
+    for tenth_of_a_second in (600..=640).step_by(2) {
+        for replace in [false, true] {
+            let mut watched = Watched::new();
+            watched.append("a.jsonl", "one\n");
+            watched.pass(Duration::ZERO);
+            watched.clock.pass(Duration::from_secs(2));
+            watched.append("a.jsonl", "two\n");
+            watched.pass(Duration::from_secs(1));
+            for _ in 30..tenth_of_a_second {
+                watched.pass(HOT_INTERVAL);
+            }
+            watched.append("a.jsonl", "three\n");
+            // A look comes between, or does not.
+            if tenth_of_a_second > 630 {
+                watched.pass(INTERVAL);
+            }
+            watched.rename("a.jsonl", "a.away");
+            if replace {
+                watched.append("a.jsonl", "four\n");
+            }
+            watched.pass(HOT_INTERVAL);
+            watched.pass(INTERVAL);
+            watched.pass(INTERVAL);
+            let expected = "one\ntwo\nthree\n".to_owned() + if replace { "four\n" } else { "" };
+            assert_eq!(watched.drained(), expected, "{tenth_of_a_second}, replaced: {replace}");
+        }
+    }
+}
+
+#[test]
+fn a_long_line_waits_for_room_a_minute_after_its_file_went() {
+    for [hot, replace, in_time] in [
+        [true, true, true],
+        [true, false, true],
+        [false, true, true],
+        [false, false, true],
+        [true, true, false],
+        [false, true, false],
+        [true, false, false],
+    ] {
+        let mut watched = Watched::new();
+        if hot {
+            watched.append("a.jsonl", "one\n");
+            watched.pass(Duration::ZERO);
+            watched.drained();
+        }
+        let line = line_without_room(&watched);
+        watched.append("a.jsonl", &line);
+        // Its path shows it, so it waits as long as need be.
+        watched.pass(HOT_WINDOW);
+        watched.pass(HOT_WINDOW);
+        fs::remove_file(watched.path("a.jsonl")).unwrap();
+        if replace {
+            watched.append("a.jsonl", "next\n");
+        }
+        watched.pass(INTERVAL);
+        assert_eq!((watched.drained().as_str(), watched.unknown()), ("", 1));
+        watched.pass(HOT_WINDOW.saturating_sub(INTERVAL));
+        let mut expected = String::new();
+        if in_time {
+            watched.disk.set_free(1 << 40);
+            expected += &line;
+        }
+        if replace {
+            expected += "next\n";
+        }
+        watched.pass(INTERVAL);
+        assert!(
+            watched.drained() == expected,
+            "hot: {hot}, replaced: {replace}, {in_time}"
+        );
+        assert_eq!(watched.unknown(), 0);
+        assert_eq!(watched.pipeline.capture.fold().files_gone, 1);
+    }
+}
+
+#[test]
+fn a_long_line_that_waits_is_read_while_a_directory_has_its_path() {
+    let mut watched = Watched::new();
+    let line = line_without_room(&watched);
+    watched.append("a.jsonl", &line);
+    watched.pass(INTERVAL);
+    fs::remove_file(watched.path("a.jsonl")).unwrap();
+    fs::create_dir(watched.path("a.jsonl")).unwrap();
+    watched.pass(INTERVAL);
+    watched.disk.set_free(1 << 40);
+    watched.pass(INTERVAL);
+    assert!(watched.drained() == line);
+}
+
+#[test]
+fn what_is_written_before_the_directory_above_is_replaced_is_read() {
+    for link in [false, true] {
+        let mut watched = Watched::new();
+        fs::create_dir(watched.path("d")).unwrap();
+        watched.append("d/a.jsonl", "one\n");
+        watched.pass(Duration::ZERO);
+        watched.append("d/a.jsonl", "two\n");
+        let away = tempfile::tempdir().unwrap();
+        fs::rename(watched.path("d"), away.path().join("d")).unwrap();
+        if link {
+            std::os::unix::fs::symlink(away.path().join("d"), watched.path("d")).unwrap();
+        } else {
+            watched.append("d", "no directory");
+        }
+        watched.pass(INTERVAL);
+        assert_eq!(watched.drained(), "one\ntwo\n", "by a symlink: {link}");
+    }
+}
+
 /// Keeps every message, for all tests of this program.
 struct Heard(Mutex<Vec<String>>);
+
+impl Heard {
+    fn of(&self, path: &str) -> Vec<String> {
+        let messages = self.0.lock().unwrap();
+        messages
+            .iter()
+            .filter(|message| message.contains(path))
+            .cloned()
+            .collect()
+    }
+}
 
 impl log::Log for Heard {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
@@ -328,8 +461,26 @@ fn a_path_that_stays_unknown_is_told_of_once() {
     }
     for name in ["gone.jsonl", "elsewhere.jsonl"] {
         let path = watched.path(name).to_str().unwrap().to_owned();
-        let messages = heard.0.lock().unwrap();
-        let of_path: Vec<_> = messages.iter().filter(|message| message.contains(&path)).collect();
+        let of_path = heard.of(&path);
         assert_eq!(of_path.len(), 1, "{of_path:#?}");
     }
+}
+
+#[test]
+fn another_reason_for_the_same_path_is_told_as_well() {
+    let heard = heard();
+    let mut watched = Watched::new();
+    watched.append("a.jsonl", "one\n");
+    watched.pass(Duration::ZERO);
+    watched.odd.breaks(0);
+    watched.odd.breaks(1);
+    let line = line_without_room(&watched);
+    watched.append("a.jsonl", &line);
+    for _ in 0..5 {
+        watched.pass(INTERVAL);
+    }
+    let path = watched.path("a.jsonl").to_str().unwrap().to_owned();
+    let of_path = heard.of(&path);
+    assert_eq!(of_path.len(), 2, "{of_path:#?}");
+    assert!(of_path[0].contains("cannot look at") && of_path[1].contains("does not fit"));
 }

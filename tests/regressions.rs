@@ -206,12 +206,8 @@ fn a_long_line_that_would_fill_the_disk_waits_and_holds_nobody_up() {
             "it is not tried again before there is more room"
         );
         append(&temp.path().join("b.jsonl"), "second\n");
-        // Nothing is lost when the log goes while its line waits, however long that takes.
-        fs::remove_file(temp.path().join("a.jsonl")).unwrap();
-        for _ in 0..3 {
-            clock.pass(HOT_WINDOW);
-            pipeline.look().unwrap();
-        }
+        clock.pass(2 * HOT_WINDOW);
+        pipeline.look().unwrap();
         assert_eq!(drained(&disk), "short\nsecond\n");
         assert!(disk.list(Path::new("pending")).unwrap().is_empty());
         disk.set_free(1 << 40);

@@ -60,6 +60,9 @@ impl SourceOptions {
     }
 }
 
+/// The code of a look that failed.
+const LOOK_FAILED: &str = "watcher.look_failed";
+
 /// What waits to be done, in order.
 enum Job {
     /// A turn for a file.
@@ -114,7 +117,8 @@ pub struct Tailer {
     fetched: Fetched,
     /// Paths that could not be looked at, and the sweep of the last try.
     unknown: BTreeMap<PathBuf, u64>,
-    told: BTreeSet<PathBuf>,
+    /// What was said of a path, by its code.
+    told: BTreeSet<(PathBuf, &'static str)>,
     symlinks: BTreeSet<PathBuf>,
     /// Devices that came back under another number, by root.
     adopted: BTreeMap<(usize, u64), u64>,
@@ -271,10 +275,10 @@ impl Tailer {
         Turn::Unknown
     }
 
-    /// Counts a path as unknown. Whether that is still to be told.
-    fn is_news(&mut self, path: &Path) -> bool {
+    /// Counts a path as unknown. Whether this is still to be told.
+    fn is_news(&mut self, path: &Path, code: &'static str) -> bool {
         self.unknown.insert(path.to_owned(), self.sweep);
-        self.told.insert(path.to_owned())
+        self.told.insert((path.to_owned(), code))
     }
 
     /// There is no room for the next line of a file: it waits, and the others go on.
@@ -282,9 +286,10 @@ impl Tailer {
         if let Some(tracked) = self.files.get_mut(key) {
             tracked.seen = None;
         }
-        if self.is_news(&key.0) {
+        let code = "queue.line_does_not_fit";
+        if self.is_news(&key.0, code) {
             let shown = Shown::path(&key.0).to_string();
-            log::warn!(code = "queue.line_does_not_fit", path = shown.as_str(), length = length;
+            log::warn!(code = code, path = shown.as_str(), length = length;
                 "a line of {length} bytes in {shown} does not fit the disk: the file waits, others go on; make room");
         }
         Turn::NoRoom
@@ -292,16 +297,21 @@ impl Tailer {
 
     /// Counts a path that cannot be looked at, and says so once.
     fn note_unknown(&mut self, path: &Path, why: Why, cause: &str) {
-        if !self.is_news(path) {
+        let code = match why {
+            Why::Failed | Why::Vanished => LOOK_FAILED,
+            Why::RootMissing => "watcher.root_missing",
+            Why::OtherDevice => "watcher.other_device",
+        };
+        if !self.is_news(path, code) {
             return;
         }
         let shown = Shown::path(path).to_string();
         match why {
-            Why::Failed | Why::Vanished => log::warn!(code = "watcher.look_failed", path = shown.as_str();
+            Why::Failed | Why::Vanished => log::warn!(code = code, path = shown.as_str();
                 "cannot look at {shown}: {cause}; nothing changes for it, and it is tried again"),
-            Why::RootMissing => log::warn!(code = "watcher.root_missing", path = shown.as_str();
+            Why::RootMissing => log::warn!(code = code, path = shown.as_str();
                 "{shown} is not there; it is waited for"),
-            Why::OtherDevice => log::warn!(code = "watcher.other_device", path = shown.as_str();
+            Why::OtherDevice => log::warn!(code = code, path = shown.as_str();
                 "{shown} is on another device than before, with other content; nothing changes for it"),
         }
     }

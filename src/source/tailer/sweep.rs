@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::table::{Key, Seen};
-use super::{Job, Tailer, Turn};
+use super::{Job, LOOK_FAILED, Tailer, Turn};
 use crate::error::{Error, ErrorKind};
 use crate::pure::step::{Known, Look, Step, Why, step};
 use crate::show::Shown;
@@ -57,7 +57,7 @@ impl Tailer {
         self.unknown.retain(|path, tried| *tried == sweep || waits(path));
         let (unknown, symlinks) = (&self.unknown, &self.symlinks);
         self.told
-            .retain(|path| unknown.contains_key(path) || symlinks.contains(path));
+            .retain(|(path, _)| unknown.contains_key(path) || symlinks.contains(path));
     }
 
     /// New jobs go before what is left of earlier ones, so that a backlog never stands in their way.
@@ -83,22 +83,27 @@ impl Tailer {
     pub fn look_at_hot(&mut self) {
         let now = self.clock.now();
         let mut moved = Vec::new();
-        let mut cold = Vec::new();
+        let (mut cold, mut quiet) = (Vec::new(), Vec::new());
         for key in &self.hot {
             let Some(tracked) = self.files.get(key) else {
                 cold.push(key.clone());
                 continue;
             };
-            // What is being read keeps its handle.
-            let waits = self.queued.contains_key(key) || self.missing.contains(key);
-            if !waits && tracked.hot_until.is_none_or(|until| now >= until) {
+            let ends = tracked.hot_until.is_none_or(|until| now >= until);
+            if ends {
                 cold.push(key.clone());
-                continue;
             }
             match self.stat_path(key, tracked.root) {
-                Ok(stat) if tracked.seen == Some(Seen::from(&stat)) => {}
+                Ok(stat) if tracked.seen == Some(Seen::from(&stat)) => {
+                    // Only here nothing can be left in it. Otherwise its handle stays for whoever looks next.
+                    if ends {
+                        quiet.push(key.clone());
+                    }
+                }
                 // Only a sweep can tell a missing file from one that moved.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // The next sweep tries it again.
+                Ok(_) | Err(_) if self.unknown.contains_key(&*key.0) => {}
                 Ok(_) | Err(_) => moved.push(Found {
                     key: key.clone(),
                     root: tracked.root,
@@ -108,10 +113,12 @@ impl Tailer {
         }
         for key in cold {
             self.hot.remove(&key);
-            self.handles.take(&key);
             if let Some(tracked) = self.files.get_mut(&key) {
                 tracked.hot_until = None;
             }
+        }
+        for key in quiet {
+            self.handles.take(&key);
         }
         self.queue(moved, Vec::new());
     }
@@ -123,7 +130,8 @@ impl Tailer {
         let watched = &mut self.roots[root];
         let was_there = watched.root.place.is_some();
         if let Err(error) = watched.root.appear(&self.scope, &others, home) {
-            if error.kind() == ErrorKind::Scope && !self.told.contains(&watched.root.resolved) {
+            let told = (watched.root.resolved.clone(), LOOK_FAILED);
+            if error.kind() == ErrorKind::Scope && !self.told.contains(&told) {
                 log::error!(code = scope::VIOLATION; "{error}: nothing in it is opened");
             }
             return Err((Why::Failed, io::Error::other(error.to_string())));
@@ -258,9 +266,10 @@ impl Tailer {
     }
 
     fn note_symlink(&mut self, path: PathBuf) {
-        if self.told.insert(path.clone()) {
+        let code = "watcher.symlink_skipped";
+        if self.told.insert((path.clone(), code)) {
             let shown = Shown::path(&path).to_string();
-            log::info!(code = "watcher.symlink_skipped", path = shown.as_str(); "{shown} is a symlink and is left alone");
+            log::info!(code = code, path = shown.as_str(); "{shown} is a symlink and is left alone");
         }
         self.symlinks.insert(path);
     }
@@ -273,15 +282,20 @@ impl Tailer {
         missing.map(|(key, _)| key.clone()).rev().collect()
     }
 
-    /// A second look at a file that was not found: `delete` only if it is absent beyond doubt.
+    /// A second look at a file that was not found: `delete` only if it is absent beyond doubt, a turn if anything
+    /// is at its path.
     pub(super) fn second_look(&mut self, key: &Key, sink: &mut dyn EventSink) -> Result<Turn, Error> {
         let Some(tracked) = self.files.get_mut(key) else {
             return Ok(Turn::Done);
         };
         let (root, known) = (tracked.root, Known::Followed(tracked.cursor.position()));
-        let look = self.look_for(key, root);
+        match self.stat_path(key, root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Ok(_) | Err(_) => return self.turn(key, root, sink),
+        }
+        let look = self.absence(key, root);
         if step(known, look) != Step::Delete {
-            return Ok(Turn::Done);
+            return Ok(Turn::Unknown);
         }
         let turn = self.read_rest(key, root, sink)?;
         if turn != Turn::Done {
@@ -301,20 +315,8 @@ impl Tailer {
         Ok(Turn::Done)
     }
 
-    /// Absent: ENOENT, and the nearest directory that is there is on the device that we know.
-    fn look_for(&mut self, key: &Key, root: usize) -> Look {
-        match self.stat_path(key, root) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Ok(stat) if stat.kind == Kind::File => return Look::Unknown(Why::Vanished),
-            Ok(_) => {
-                self.not_known(key, Why::Failed, "something else than a regular file is there now");
-                return Look::Unknown(Why::Failed);
-            }
-            Err(error) => {
-                self.look_failed(key, &error);
-                return Look::Unknown(Why::Failed);
-            }
-        }
+    /// After ENOENT: absent, if the nearest directory that is there is on the device that we know.
+    fn absence(&mut self, key: &Key, root: usize) -> Look {
         match self.nearest_device(key, root) {
             Ok(device) if self.is_device_of(key, root, device) => Look::Absent,
             Ok(_) => {
@@ -350,7 +352,7 @@ impl Tailer {
     fn below_root<'a>(&'a self, key: &'a Key, root: usize) -> io::Result<(&'a std::os::fd::OwnedFd, &'a Path)> {
         let watched = &self.roots[root];
         let (Some(directory), Some(place)) = (&watched.directory, &watched.root.place) else {
-            return Err(io::Error::other("its root is not there"));
+            return Err(io::ErrorKind::NotFound.into());
         };
         let relative = key.0.strip_prefix(&place.directory).map_err(io::Error::other)?;
         Ok((directory, relative))

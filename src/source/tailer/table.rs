@@ -53,8 +53,10 @@ pub(super) struct Tracked {
     /// Up to where it is read, for `once`.
     pub(super) limit: Option<u64>,
     pub(super) large_growth_told: bool,
-    /// Since when reading it fails.
-    pub(super) unreadable_since: Option<Instant>,
+    /// Its last visit could not read it.
+    pub(super) unreadable: bool,
+    /// Since when what is left in it cannot be read, or has no room, while its path does not show it.
+    pub(super) rest_fails_since: Option<Instant>,
     /// The last sweep that found it.
     pub(super) sweep: u64,
 }
@@ -89,7 +91,8 @@ impl Tracked {
             hot_until: None,
             limit: None,
             large_growth_told: false,
-            unreadable_since: None,
+            unreadable: false,
+            rest_fails_since: None,
             sweep: 0,
         }
     }

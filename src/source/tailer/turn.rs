@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use super::table::{Key, Seen, Tracked};
 use super::{Tailer, Turn};
 use crate::error::Error;
@@ -20,14 +22,14 @@ impl Tailer {
     pub(super) fn turn(&mut self, key: &Key, root: usize, sink: &mut dyn EventSink) -> Result<Turn, Error> {
         let found = match self.stat_path(key, root) {
             Ok(found) if found.kind == Kind::File => found,
-            // Another thing stands there, or nothing. What the file of before still holds can be read all the same.
+            // What the file of before still holds can be read all the same.
             Ok(_) => {
                 return Ok(match self.read_rest(key, root, sink)? {
                     Turn::Done => self.not_known(key, Why::Failed, "it is not a regular file"),
                     turn => turn,
                 });
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if is_gone(&error) => {
                 return Ok(match self.read_rest(key, root, sink)? {
                     Turn::Done => self.look_failed(key, &error),
                     turn => turn,
@@ -51,18 +53,19 @@ impl Tailer {
         turn
     }
 
-    /// The kept handle, if it is of the file that the path shows. One that cannot be read is closed when the
+    /// The kept handle, if it is of the file that the path shows. One that could not be read is closed when the
     /// path shows the file that it was for: opening it again is the better try.
     fn kept_for(&mut self, key: &Key, found: &Identity) -> Option<Box<dyn Log>> {
         let log = self.handles.take(key)?;
-        let tracked = self.files.get(key)?;
-        let fails = tracked.unreadable_since.is_some();
-        let is_shown = match log.stat() {
+        let tracked = self.files.get_mut(key)?;
+        let stat = log.stat();
+        let is_shown = match &stat {
             Ok(stat) => stat.identity.same(found),
             Err(_) => tracked.cursor.file.identity.same(found),
         };
         if is_shown {
-            return (!fails).then_some(log);
+            tracked.rest_fails_since = None;
+            return (stat.is_ok() && !tracked.unreadable).then_some(log);
         }
         self.handles.keep(key, log);
         None
@@ -74,27 +77,35 @@ impl Tailer {
         if matches!(turn, Ok(Turn::Done)) && !self.hot.contains(key) {
             return;
         }
-        let Some(tracked) = self.files.get(key) else { return };
-        let is_another = |stat: Stat| !stat.identity.same(&tracked.cursor.file.identity);
-        if !log.stat().is_ok_and(is_another) {
+        let followed = self.files.get(key).map(|tracked| tracked.cursor.file.identity);
+        if followed.is_some_and(|followed| log.stat().is_ok_and(|stat| stat.identity.same(&followed))) {
             self.handles.keep(key, log);
         }
     }
 
     /// Reads on in the kept handle of a file that its path does not show any more.
     ///
-    /// One that cannot be read keeps what follows at its path waiting for a while, and then is given up.
+    /// One that cannot be read, or has no room for its next line, keeps what follows at its path waiting for a
+    /// while, and then is given up.
     pub(super) fn read_rest(&mut self, key: &Key, root: usize, sink: &mut dyn EventSink) -> Result<Turn, Error> {
         let Some(log) = self.handles.take(key) else {
             return Ok(Turn::Done);
         };
         let turn = self.visit(key, root, &*log, sink);
-        let since = self.files.get(key).and_then(|tracked| tracked.unreadable_since);
-        let given_up = since.is_some_and(|since| self.clock.now() >= since + HOT_WINDOW);
-        if given_up {
-            let shown = Shown::path(&key.0).to_string();
-            log::warn!(code = "watcher.look_failed", path = shown.as_str();
-                "what was left in the file that stood at {shown} cannot be read any more");
+        let now = self.clock.now();
+        if let Ok(Turn::Unknown | Turn::NoRoom) = turn
+            && let Some(tracked) = self.files.get_mut(key)
+        {
+            let since = *tracked.rest_fails_since.get_or_insert(now);
+            if now < since + HOT_WINDOW {
+                // It is the file that is followed, whatever `fstat` says of it.
+                self.handles.keep(key, log);
+                return turn;
+            }
+            tracked.rest_fails_since = None;
+            let (shown, offset) = (Shown::path(&key.0).to_string(), tracked.cursor.offset);
+            log::warn!(code = "watcher.rest_given_up", path = shown.as_str(), offset = offset;
+                "the file that stood at {shown} cannot be read to its end: what it holds behind offset {offset} is given up");
             return Ok(Turn::Done);
         }
         self.keep(key, log, &turn);
@@ -102,18 +113,13 @@ impl Tailer {
     }
 
     /// Follows the transition table for one open file until there is nothing to do or its turn is over.
-    pub(super) fn visit(
-        &mut self,
-        key: &Key,
-        root: usize,
-        log: &dyn Log,
-        sink: &mut dyn EventSink,
-    ) -> Result<Turn, Error> {
+    fn visit(&mut self, key: &Key, root: usize, log: &dyn Log, sink: &mut dyn EventSink) -> Result<Turn, Error> {
         let turn = self.follow(key, root, log, sink)?;
-        let now = self.clock.now();
         if let Some(tracked) = self.files.get_mut(key) {
-            let since = tracked.unreadable_since.unwrap_or(now);
-            tracked.unreadable_since = (turn == Turn::Unknown).then_some(since);
+            tracked.unreadable = turn == Turn::Unknown;
+            if !matches!(turn, Turn::Unknown | Turn::NoRoom) {
+                tracked.rest_fails_since = None;
+            }
         }
         Ok(turn)
     }
@@ -305,4 +311,10 @@ impl Tailer {
             self.hot.insert(key.clone());
         }
     }
+}
+
+/// Whether the error of a look says that its path does not lead to a file any more.
+fn is_gone(error: &io::Error) -> bool {
+    let symlink_on_the_way = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+    symlink_on_the_way || matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
