@@ -90,6 +90,8 @@ fn a_hot_file_is_looked_at_without_a_walk_and_a_cold_one_is_not() {
         clock.pass(INTERVAL);
         poll(&mut pipeline);
     }
+    clock.pass(HOT_INTERVAL);
+    poll(&mut pipeline);
     let walks = odd.walks.load(Ordering::SeqCst);
     append(&path, "three\n");
     clock.pass(HOT_INTERVAL);
