@@ -64,8 +64,8 @@ pub struct Capture {
     open: OpenBatch,
     depth: Depth,
     full: Option<Full>,
-    /// Long lines that did not fit the disk: the offset, and how many bytes of the envelope were not enough.
-    oversized: BTreeMap<Ulid, (u64, u64)>,
+    /// The long lines that did not fit the disk, by their file.
+    oversized: BTreeMap<Ulid, Oversized>,
     latched: bool,
     opened: Instant,
     last_commit: Option<Instant>,
@@ -77,6 +77,16 @@ pub struct Capture {
 /// Why nothing is taken, and when that is looked at again.
 struct Full {
     reason: String,
+    retry_at: Instant,
+}
+
+/// A long line that did not fit the disk.
+struct Oversized {
+    offset: u64,
+    length: u64,
+    /// Bytes of its envelope that were too many.
+    needed_bytes: u64,
+    /// When it may be tried again, if the disk says that there is room.
     retry_at: Instant,
 }
 
@@ -99,10 +109,11 @@ pub struct Tally {
 }
 
 /// Whether a commit was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Committed {
     Yes,
-    NoRoom,
+    /// Nothing was; what would have been is still open.
+    NoRoom(std::io::Error),
 }
 
 impl Capture {
@@ -207,10 +218,7 @@ impl Capture {
         if self.open.is_empty() {
             return Ok(());
         }
-        if let Committed::Yes = self.commit_open()? {
-            self.snapshot_if_due();
-        }
-        Ok(())
+        self.commit_open()
     }
 
     /// Commits, writes a snapshot and gives the home up. What could not be committed for want of room is

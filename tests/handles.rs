@@ -9,23 +9,31 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use pipeline::{Meddled, Meddler, Pipeline, TestClock, append, drained};
 use rustix::io::Errno;
 use tailspool::capture::CaptureOptions;
+use tailspool::clock::Clock;
 use tailspool::disk::{Disk, SimDisk};
 use tailspool::limits::{FULL_RETRY, HOT_INTERVAL, HOT_WINDOW, INTERVAL, POLL_BYTES};
 use tailspool::queue::depth::QueueLimits;
+use tailspool::source::polling::PollingSource;
+use tailspool::source::roots::{self, RootSpec};
+use tailspool::source::scope::Scope;
+use tailspool::source::tailer::SourceOptions;
 use tailspool::source::tree::Stat;
 use tailspool::source::{Budget, Source};
 
-/// Shows some inodes on another device, and fails for some handles.
+/// Shows some inodes on another device, and fails for some handles and paths.
 #[derive(Default)]
 struct Odd {
     elsewhere: Mutex<BTreeSet<u64>>,
     stale: Mutex<BTreeSet<u64>>,
+    closed: Mutex<BTreeSet<String>>,
+    handles: AtomicU64,
 }
 
 impl Odd {
@@ -37,9 +45,39 @@ impl Odd {
     fn breaks(&self, handle: u64) {
         self.stale.lock().unwrap().insert(handle);
     }
+
+    /// Lets nobody open this path below the root.
+    fn closes(&self, relative: &str) {
+        self.closed.lock().unwrap().insert(relative.to_owned());
+    }
+
+    /// As it was before.
+    fn mends(&self) {
+        self.stale.lock().unwrap().clear();
+        self.closed.lock().unwrap().clear();
+    }
+
+    fn handles(&self) -> u64 {
+        self.handles.load(Ordering::SeqCst)
+    }
 }
 
 impl Meddler for Odd {
+    fn open(&self, relative: &Path) -> io::Result<()> {
+        if self.closed.lock().unwrap().contains(relative.to_str().unwrap()) {
+            return Err(Errno::ACCESS.into());
+        }
+        Ok(())
+    }
+
+    fn opened(&self) {
+        self.handles.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn closed(&self) {
+        self.handles.fetch_sub(1, Ordering::SeqCst);
+    }
+
     fn handle(&self, number: u64) -> io::Result<()> {
         if self.stale.lock().unwrap().contains(&number) {
             return Err(Errno::STALE.into());
@@ -406,6 +444,162 @@ fn what_is_written_before_the_directory_above_is_replaced_is_read() {
     }
 }
 
+#[test]
+fn what_is_written_before_the_root_is_removed_is_read_and_no_handle_stays() {
+    let mut watched = Watched::new();
+    watched.append("a.jsonl", "one\n");
+    watched.pass(Duration::ZERO);
+    watched.append("a.jsonl", "two\n");
+    fs::remove_dir_all(watched.temp.path()).unwrap();
+    watched.pass(HOT_INTERVAL);
+    assert_eq!(watched.drained(), "one\ntwo\n");
+    // It is unknown, not deleted, and its inode is not held for ever.
+    for _ in 0..70 {
+        watched.pass(INTERVAL);
+        watched.pass(HOT_INTERVAL);
+    }
+    assert_eq!(
+        (watched.odd.handles(), watched.pipeline.capture.fold().files_gone),
+        (0, 0)
+    );
+    fs::create_dir(watched.temp.path()).unwrap();
+    watched.pass(INTERVAL);
+    assert_eq!((watched.unknown(), watched.pipeline.capture.fold().files_gone), (0, 1));
+}
+
+#[test]
+fn a_quiet_file_holds_no_handle_whatever_happened_meanwhile() {
+    let mut watched = Watched::new();
+    fs::create_dir(watched.path("d")).unwrap();
+    watched.append("d/a.jsonl", "one\n");
+    watched.pass(Duration::ZERO);
+    assert_eq!(watched.odd.handles(), 1);
+    let away = tempfile::tempdir().unwrap();
+    let (here, there) = (watched.path("d"), away.path().join("d"));
+    for _ in 0..40 {
+        fs::rename(&here, &there).unwrap();
+        watched.pass(HOT_INTERVAL);
+        fs::rename(&there, &here).unwrap();
+        watched.pass(INTERVAL);
+    }
+    for _ in 0..40 {
+        watched.pass(INTERVAL);
+        watched.pass(HOT_INTERVAL);
+    }
+    assert_eq!(watched.odd.handles(), 0);
+    assert_eq!(watched.drained(), "one\n");
+}
+
+#[test]
+fn a_good_handle_outlives_a_path_that_cannot_be_opened() {
+    // The handle failed for a while, or was never bad and another device's file stood at its path.
+    for elsewhere in [false, true] {
+        let mut watched = Watched::new();
+        watched.append("a.jsonl", "one\n");
+        watched.pass(Duration::ZERO);
+        if elsewhere {
+            watched.rename("a.jsonl", "a.away");
+            watched.append("other", "something else that is long enough\n");
+            watched.odd.shows_elsewhere(&watched.path("other"));
+            watched.rename("other", "a.jsonl");
+            watched.pass(INTERVAL);
+            // Its inode must not be had by another file.
+            watched.rename("a.jsonl", "other");
+            watched.rename("a.away", "a.jsonl");
+        } else {
+            watched.odd.breaks(0);
+        }
+        watched.append("a.jsonl", "two\n");
+        watched.odd.closes("a.jsonl");
+        watched.pass(INTERVAL);
+        watched.rename("a.jsonl", "a.away");
+        watched.append("a.jsonl", "three\n");
+        watched.odd.mends();
+        watched.pass(INTERVAL);
+        watched.pass(INTERVAL);
+        assert_eq!(watched.drained(), "one\ntwo\nthree\n", "elsewhere: {elsewhere}");
+    }
+}
+
+#[test]
+fn a_long_line_in_the_place_of_one_that_did_not_fit_is_a_new_try() {
+    let mut watched = Watched::new();
+    watched.disk.set_free(RESERVE + 4_000_000);
+    watched.append("a.jsonl", &("\0".repeat(1_500_000) + "\n"));
+    watched.pass(INTERVAL);
+    assert_eq!(watched.unknown(), 1);
+    let line = "z".repeat(1_200_000) + "\n";
+    fs::write(watched.path("a.jsonl"), &line).unwrap();
+    watched.pass(INTERVAL);
+    assert!(watched.drained() == line);
+    assert_eq!(watched.unknown(), 0);
+}
+
+/// The same directory, watched as with `--once`.
+fn once() -> Watched {
+    let mut watched = Watched::new();
+    let top = watched.temp.path().to_owned();
+    let scope = Scope::new(None, std::slice::from_ref(&top)).unwrap();
+    let spec = RootSpec { path: top, agent: None };
+    let options = SourceOptions {
+        once: true,
+        interval: HOT_INTERVAL,
+        ..SourceOptions::new(roots::check(vec![spec], &scope, None).unwrap(), scope)
+    };
+    let clock: Arc<dyn Clock> = Arc::<TestClock>::clone(&watched.clock);
+    let fold = watched.pipeline.capture.fold();
+    watched.pipeline.source = PollingSource::new(options, Meddled::tree(&watched.odd), clock, fold).unwrap();
+    watched
+}
+
+#[test]
+fn once_leaves_nothing_in_a_file_that_it_sees_go() {
+    for replace in [false, true] {
+        let mut watched = once();
+        watched.append("a.jsonl", "one\n");
+        watched.append("b.jsonl", &big());
+        assert!(watched.poll(), "the big one takes longer");
+        watched.append("a.jsonl", "two\n");
+        watched.clock.pass(HOT_INTERVAL);
+        assert!(watched.poll());
+        watched.rename("a.jsonl", "a.away");
+        if replace {
+            watched.append("a.jsonl", "three\n");
+        }
+        watched.pass(HOT_INTERVAL);
+        watched.pass(HOT_INTERVAL);
+        let drained = watched.drained();
+        let short: Vec<&str> = drained.lines().filter(|line| line.len() < 999).collect();
+        let expected = if replace {
+            vec!["one", "two", "three"]
+        } else {
+            vec!["one", "two"]
+        };
+        assert_eq!(short, expected);
+        assert_eq!(watched.unknown(), 0);
+    }
+}
+
+#[test]
+fn once_ends_also_when_a_file_is_rewritten_without_end() {
+    let mut watched = once();
+    let mut number = 0;
+    let mut rewrite = |watched: &Watched| {
+        number += 1;
+        let line = format!("{number:0999}\n");
+        fs::write(watched.path("a.jsonl"), line.repeat(20_000)).unwrap();
+    };
+    rewrite(&watched);
+    let mut polls = 0;
+    while watched.poll() {
+        polls += 1;
+        assert!(polls < 50, "it does not end");
+        rewrite(&watched);
+        watched.clock.pass(HOT_INTERVAL);
+    }
+    assert_eq!(watched.unknown(), 1, "and it is not called complete");
+}
+
 /// Keeps every message, for all tests of this program.
 struct Heard(Mutex<Vec<String>>);
 
@@ -483,4 +677,26 @@ fn another_reason_for_the_same_path_is_told_as_well() {
     let of_path = heard.of(&path);
     assert_eq!(of_path.len(), 2, "{of_path:#?}");
     assert!(of_path[0].contains("cannot look at") && of_path[1].contains("does not fit"));
+}
+
+#[test]
+fn a_hot_file_in_a_directory_that_cannot_be_opened_is_told_of_once() {
+    let heard = heard();
+    let mut watched = Watched::new();
+    fs::create_dir(watched.path("d")).unwrap();
+    watched.append("d/a.jsonl", "one\n");
+    watched.pass(Duration::ZERO);
+    watched.odd.closes("d");
+    for _ in 0..40 {
+        watched.pass(INTERVAL);
+        for _ in 0..15 {
+            watched.pass(HOT_INTERVAL);
+        }
+    }
+    let path = watched.path("d/a.jsonl").to_str().unwrap().to_owned();
+    let of_path = heard.of(&path);
+    assert_eq!(of_path.len(), 1, "{of_path:#?}");
+    watched.odd.mends();
+    watched.pass(INTERVAL);
+    assert_eq!(watched.unknown(), 0);
 }

@@ -14,17 +14,24 @@ use crate::pure::name::Batch;
 use crate::queue::batch::BatchFile;
 
 impl Capture {
-    /// Steps 1 to 3 of a commit, for the open batch.
-    pub(super) fn commit_open(&mut self) -> Result<Committed, Error> {
+    /// Steps 1 to 3 of a commit, for the open batch. Without room it stays open, and the queue is full.
+    pub(super) fn commit_open(&mut self) -> Result<(), Error> {
         let mut file = None;
         if let Some(batch) = self.open.batch() {
             file = match self.write_batch(batch) {
                 Ok(file) => Some(file),
-                Err(cause) if is_full(&cause) => return Ok(self.no_room(&cause)),
+                Err(cause) if is_full(&cause) => {
+                    self.set_full(cause.to_string());
+                    return Ok(());
+                }
                 Err(cause) => return Err(self.latch("cannot write the batch", Some(&batch.temporary()), cause)),
             };
         }
-        self.commit_with(file)
+        match self.commit_with(file)? {
+            Committed::Yes => self.snapshot_if_due(),
+            Committed::NoRoom(cause) => self.set_full(cause.to_string()),
+        }
+        Ok(())
     }
 
     pub(super) fn write_batch(&mut self, batch: Batch) -> io::Result<BatchFile> {
@@ -67,7 +74,7 @@ impl Capture {
                 if let Some(Err(cause)) = file.map(|file| file.discard(&*self.disk)) {
                     return Err(self.latch("cannot remove the batch", name.as_deref(), cause));
                 }
-                return Ok(self.no_room(&cause));
+                return Ok(Committed::NoRoom(cause));
             }
             Err(AppendError::Final(error)) => {
                 self.latched = true;

@@ -1,17 +1,18 @@
 //! A line that does not fit in memory: streamed from its file into a batch of its own.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::open::Run;
-use super::{Capture, Committed};
+use super::{Capture, Committed, Oversized};
 use crate::disk::{Disk, Space};
 use crate::error::Error;
 use crate::event::Event;
 use crate::ledger::is_full;
-use crate::limits::{PIECE_BYTES, READ_BYTES};
+use crate::limits::{HOT_WINDOW, PIECE_BYTES, READ_BYTES};
 use crate::pure::name::Batch;
 use crate::pure::record::{Envelopes, Traits, appended_at, push_escaped};
 use crate::pure::role::{RoleScanner, is_json_stream};
@@ -76,11 +77,12 @@ struct Reading {
 impl Capture {
     /// Captures a long line as a commit of its own. Nothing else is open.
     pub(super) fn capture_long(&mut self, line: &dyn LongLine) -> Result<LongVerdict, Error> {
-        let place = (line.file().file_id, line.offset());
-        let tried = self.oversized.get(&place.0).filter(|(offset, _)| *offset == place.1);
+        let tried = self.oversized.get(&line.file().file_id);
+        let tried = tried.filter(|tried| (tried.offset, tried.length) == (line.offset(), line.length()));
         // In its envelope it is longer than in its log.
-        let needed_bytes = tried.map_or(0, |(_, bytes)| *bytes).max(line.length());
-        if !leaves_reserve(&*self.disk, needed_bytes) {
+        let needed_bytes = tried.map_or(0, |tried| tried.needed_bytes).max(line.length());
+        let too_soon = tried.is_some_and(|tried| self.clock.now() < tried.retry_at);
+        if too_soon || !leaves_reserve(&*self.disk, needed_bytes) {
             return Ok(LongVerdict::NoRoom);
         }
         let at = self.clock.utc();
@@ -91,10 +93,7 @@ impl Capture {
         };
         let file = match BatchFile::create(&*self.disk, batch) {
             Ok(file) => file,
-            Err(cause) if is_full(&cause) => {
-                self.no_room(&cause);
-                return Ok(LongVerdict::Refused);
-            }
+            Err(cause) if is_full(&cause) => return Ok(self.oversized(line, 0, HOT_WINDOW)),
             Err(cause) => return Err(self.latch("cannot make the batch", Some(&batch.temporary()), cause)),
         };
         let mut out = Guarded {
@@ -115,10 +114,8 @@ impl Capture {
                 Err(Stopped::Disk(cause)) if !is_full(&cause) => {
                     Err(self.latch("cannot write the batch", Some(&batch.temporary()), cause))
                 }
-                Err(Stopped::NoRoom | Stopped::Disk(_)) => {
-                    self.oversized.insert(place.0, (place.1, written_bytes));
-                    Ok(LongVerdict::NoRoom)
-                }
+                Err(Stopped::NoRoom) => Ok(self.oversized(line, written_bytes, Duration::ZERO)),
+                Err(Stopped::Disk(_)) => Ok(self.oversized(line, written_bytes, HOT_WINDOW)),
             };
         };
         let mut run = Run::begin(line.file(), line.offset(), line.number());
@@ -132,15 +129,28 @@ impl Capture {
         }
         match self.commit_with(Some(file))? {
             Committed::Yes => {
-                self.oversized.remove(&place.0);
+                self.oversized.remove(&line.file().file_id);
                 self.snapshot_if_due();
                 Ok(LongVerdict::Taken(evidence))
             }
-            Committed::NoRoom => {
+            Committed::NoRoom(_) => {
                 self.open.clear();
-                Ok(LongVerdict::Refused)
+                Ok(self.oversized(line, written_bytes, HOT_WINDOW))
             }
         }
+    }
+
+    /// Remembers that a line did not fit, so that it is not written again before there is more room, nor before
+    /// `patience` has passed: what a disk says to be free does not count its quotas.
+    fn oversized(&mut self, line: &dyn LongLine, needed_bytes: u64, patience: Duration) -> LongVerdict {
+        let oversized = Oversized {
+            offset: line.offset(),
+            length: line.length(),
+            needed_bytes,
+            retry_at: self.clock.now() + patience,
+        };
+        self.oversized.insert(line.file().file_id, oversized);
+        LongVerdict::NoRoom
     }
 }
 

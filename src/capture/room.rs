@@ -1,16 +1,11 @@
 //! Back-pressure: when nothing is taken, and when something is again.
 
-use super::{Capture, Committed, Full};
+use super::{Capture, Full};
 use crate::error::Error;
 use crate::limits::{BATCH_BYTES, BATCH_RECORDS, COMMIT_LINES_MAX, FULL_RETRY};
 use crate::queue::depth;
 
 impl Capture {
-    pub(super) fn no_room(&mut self, cause: &dyn std::fmt::Display) -> Committed {
-        self.set_full(cause.to_string());
-        Committed::NoRoom
-    }
-
     pub(super) fn set_full(&mut self, reason: String) {
         let retry_at = self.clock.now() + FULL_RETRY;
         if self.full.is_none() {
@@ -61,10 +56,13 @@ impl Capture {
             return Ok(());
         }
         self.open.close_run();
-        if !self.open.is_empty() && self.commit_open()? == Committed::NoRoom {
-            return Ok(());
+        if !self.open.is_empty() {
+            self.commit_open()?;
         }
-        self.look_for_limits();
+        // Open still: there was no room for it.
+        if self.open.is_empty() {
+            self.look_for_limits();
+        }
         if self.full.is_none() {
             log::info!(code = "queue.room"; "there is room again: reading goes on");
         }

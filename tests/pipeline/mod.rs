@@ -188,6 +188,12 @@ pub(crate) trait Meddler: Send + Sync + 'static {
         Ok(())
     }
 
+    /// A log was opened.
+    fn opened(&self) {}
+
+    /// A handle of a log was closed.
+    fn closed(&self) {}
+
     /// Before `fstat` and read of a log: the handle with this number, counted from 0.
     fn handle(&self, _number: u64) -> io::Result<()> {
         Ok(())
@@ -218,7 +224,13 @@ impl<M: Meddler> Meddled<M> {
     }
 }
 
-struct MeddledLog<M>(Box<dyn Log>, Arc<M>, u64);
+struct MeddledLog<M: Meddler>(Box<dyn Log>, Arc<M>, u64);
+
+impl<M: Meddler> Drop for MeddledLog<M> {
+    fn drop(&mut self) {
+        self.1.closed();
+    }
+}
 
 impl<M: Meddler> Log for MeddledLog<M> {
     fn stat(&self) -> io::Result<Stat> {
@@ -257,6 +269,7 @@ impl<M: Meddler> Tree for Meddled<M> {
         self.1.open(relative)?;
         let log = self.0.open(root, relative)?;
         let number = self.2.fetch_add(1, Ordering::SeqCst);
+        self.1.opened();
         Ok(Box::new(MeddledLog(log, Arc::clone(&self.1), number)))
     }
 }

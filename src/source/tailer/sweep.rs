@@ -1,10 +1,12 @@
 //! Finding what moved: the walk over all roots, the look at hot files, and what is missing.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::table::{Key, Seen};
+use super::turn::is_gone;
 use super::{Job, LOOK_FAILED, Tailer, Turn};
 use crate::error::{Error, ErrorKind};
 use crate::pure::step::{Known, Look, Step, Why, step};
@@ -27,7 +29,14 @@ struct Found {
 struct Walk {
     found: Vec<Found>,
     /// Directories that were not listed completely; nothing below them is evidence of absence.
-    incomplete: Vec<PathBuf>,
+    incomplete: BTreeSet<PathBuf>,
+}
+
+impl Walk {
+    /// Whether a file could be there and was not seen.
+    fn hides(&self, path: &Path) -> bool {
+        path.ancestors().any(|above| self.incomplete.contains(above))
+    }
 }
 
 impl Tailer {
@@ -42,7 +51,7 @@ impl Tailer {
                 self.roots[root].directory = None;
                 let path = self.roots[root].root.resolved.clone();
                 self.note_unknown(&path, why, &cause.to_string());
-                walk.incomplete.push(path);
+                walk.incomplete.insert(path);
                 continue;
             }
             self.walk(root, &mut walk);
@@ -50,11 +59,12 @@ impl Tailer {
         let missing = self.missing_keys(&walk);
         let (sweep, moved) = (self.sweep, walk.found.len());
         log::debug!("walk {sweep}: {moved} files moved, {} are missing", missing.len());
-        self.queue(walk.found, missing);
-        // What was not known before and waits for its turn or a second look is not known still.
+        self.queue(std::mem::take(&mut walk.found), missing);
+        // What was not known before, and is hidden or waits for its turn or a second look, is not known still.
         let (sweep, queued, missing) = (self.sweep, &self.queued, &self.missing);
         let waits = |path: &Path| queued.contains_key(bytes(path)) || missing.contains(bytes(path));
-        self.unknown.retain(|path, tried| *tried == sweep || waits(path));
+        self.unknown
+            .retain(|path, tried| *tried == sweep || waits(path) || walk.hides(path));
         let (unknown, symlinks) = (&self.unknown, &self.symlinks);
         self.told
             .retain(|(path, _)| unknown.contains_key(path) || symlinks.contains(path));
@@ -90,25 +100,25 @@ impl Tailer {
                 continue;
             };
             let ends = tracked.hot_until.is_none_or(|until| now >= until);
-            if ends {
-                cold.push(key.clone());
-            }
+            let is_unknown = self.unknown.contains_key(&*key.0);
             match self.stat_path(key, tracked.root) {
                 Ok(stat) if tracked.seen == Some(Seen::from(&stat)) => {
-                    // Only here nothing can be left in it. Otherwise its handle stays for whoever looks next.
+                    // Only here nothing can be left in it.
                     if ends {
                         quiet.push(key.clone());
                     }
                 }
-                // Only a sweep can tell a missing file from one that moved.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                // The next sweep tries it again.
-                Ok(_) | Err(_) if self.unknown.contains_key(&*key.0) => {}
+                // The next sweep tries it again. What cannot be found is read a last time.
+                Err(error) if is_unknown && !(ends && is_gone(&error)) => {}
+                Ok(_) if is_unknown && tracked.seen.is_none() => {}
                 Ok(_) | Err(_) => moved.push(Found {
                     key: key.clone(),
                     root: tracked.root,
                     size: tracked.size,
                 }),
+            }
+            if ends {
+                cold.push(key.clone());
             }
         }
         for key in cold {
@@ -185,7 +195,7 @@ impl Tailer {
         if why == Why::Failed {
             self.note_unknown(&path, why, &error.to_string());
         }
-        walk.incomplete.push(path);
+        walk.incomplete.insert(path);
     }
 
     /// Lists one directory: files are looked at, directories added to `waiting`.
@@ -276,9 +286,8 @@ impl Tailer {
 
     /// The files that this sweep did not find and that it would have found if they were there, last first.
     fn missing_keys(&self, walk: &Walk) -> Vec<Key> {
-        let hidden = |path: &Path| walk.incomplete.iter().any(|directory| path.starts_with(directory));
         let missing = self.files.iter().filter(|(_, tracked)| tracked.sweep != self.sweep);
-        let missing = missing.filter(|(key, _)| !hidden(&key.0));
+        let missing = missing.filter(|(key, _)| !walk.hides(&key.0));
         missing.map(|(key, _)| key.clone()).rev().collect()
     }
 

@@ -52,6 +52,10 @@ pub(super) struct Tracked {
     pub(super) hot_until: Option<Instant>,
     /// Up to where it is read, for `once`.
     pub(super) limit: Option<u64>,
+    /// It is being read to its end because its path does not show it any more.
+    pub(super) ends: bool,
+    /// How often it was truncated or rewritten.
+    pub(super) truncations: u32,
     pub(super) large_growth_told: bool,
     /// Its last visit could not read it.
     pub(super) unreadable: bool,
@@ -90,6 +94,8 @@ impl Tracked {
             size: cursor_size,
             hot_until: None,
             limit: None,
+            ends: false,
+            truncations: 0,
             large_growth_told: false,
             unreadable: false,
             rest_fails_since: None,

@@ -37,48 +37,53 @@ impl Tailer {
             }
             Err(error) => return Ok(self.look_failed(key, &error)),
         };
-        let kept = self.kept_for(key, &found.identity);
-        if kept.is_none() {
-            match self.read_rest(key, root, sink)? {
-                Turn::Done => {}
+        let kept = self.kept_for(key, root, &found.identity);
+        let was_kept = kept.is_some();
+        let log = match kept {
+            Some(log) => log,
+            None => match self.read_rest(key, root, sink)? {
+                Turn::Done => match self.open(key, root) {
+                    Ok(log) => log,
+                    Err(error) => return Ok(self.look_failed(key, &error)),
+                },
                 turn => return Ok(turn),
-            }
-        }
-        let log = match kept.map_or_else(|| self.open(key, root), Ok) {
-            Ok(log) => log,
-            Err(error) => return Ok(self.look_failed(key, &error)),
+            },
         };
         let turn = self.visit(key, root, &*log, sink);
-        self.keep(key, log, &turn);
+        self.keep(key, log, was_kept, &turn);
         turn
     }
 
-    /// The kept handle, if it is of the file that the path shows. One that could not be read is closed when the
-    /// path shows the file that it was for: opening it again is the better try.
-    fn kept_for(&mut self, key: &Key, found: &Identity) -> Option<Box<dyn Log>> {
-        let log = self.handles.take(key)?;
+    /// The kept handle, if it is of the file that the path shows. One that could not be read is opened again
+    /// then, if that leads to the same file.
+    fn kept_for(&mut self, key: &Key, root: usize, found: &Identity) -> Option<Box<dyn Log>> {
+        let mut log = self.handles.take(key)?;
         let tracked = self.files.get_mut(key)?;
-        let stat = log.stat();
-        let is_shown = match &stat {
-            Ok(stat) => stat.identity.same(found),
-            Err(_) => tracked.cursor.file.identity.same(found),
-        };
-        if is_shown {
-            tracked.rest_fails_since = None;
-            return (stat.is_ok() && !tracked.unreadable).then_some(log);
+        let (followed, stat) = (tracked.cursor.file.identity, log.stat());
+        let shown = stat.as_ref().map_or(followed, |stat| stat.identity);
+        if !shown.same(found) {
+            self.handles.keep(key, log);
+            return None;
         }
-        self.handles.keep(key, log);
-        None
+        (tracked.rest_fails_since, tracked.ends) = (None, false);
+        if (stat.is_err() || tracked.unreadable)
+            && let Ok(again) = self.open(key, root)
+            && again.stat().is_ok_and(|stat| stat.identity.same(&shown))
+        {
+            log = again;
+        }
+        Some(log)
     }
 
     /// Keeps the handle of a turn, if it is of the file that is followed, and that file is hot or not read to its
-    /// end: it may be renamed or removed before its next turn.
-    fn keep(&mut self, key: &Key, log: Box<dyn Log>, turn: &Result<Turn, Error>) {
+    /// end: it may be renamed or removed before its next turn. One that `was_kept` need not show again whose it is.
+    fn keep(&mut self, key: &Key, log: Box<dyn Log>, was_kept: bool, turn: &Result<Turn, Error>) {
         if matches!(turn, Ok(Turn::Done)) && !self.hot.contains(key) {
             return;
         }
-        let followed = self.files.get(key).map(|tracked| tracked.cursor.file.identity);
-        if followed.is_some_and(|followed| log.stat().is_ok_and(|stat| stat.identity.same(&followed))) {
+        let Some(tracked) = self.files.get(key) else { return };
+        let is_followed = |stat: Stat| stat.identity.same(&tracked.cursor.file.identity);
+        if log.stat().map_or(was_kept, is_followed) {
             self.handles.keep(key, log);
         }
     }
@@ -91,6 +96,12 @@ impl Tailer {
         let Some(log) = self.handles.take(key) else {
             return Ok(Turn::Done);
         };
+        if let Some(tracked) = self.files.get_mut(key)
+            && !tracked.ends
+        {
+            // Nobody can come back for what was written since its first look.
+            (tracked.ends, tracked.limit) = (true, None);
+        }
         let turn = self.visit(key, root, &*log, sink);
         let now = self.clock.now();
         if let Ok(Turn::Unknown | Turn::NoRoom) = turn
@@ -98,7 +109,6 @@ impl Tailer {
         {
             let since = *tracked.rest_fails_since.get_or_insert(now);
             if now < since + HOT_WINDOW {
-                // It is the file that is followed, whatever `fstat` says of it.
                 self.handles.keep(key, log);
                 return turn;
             }
@@ -108,7 +118,7 @@ impl Tailer {
                 "the file that stood at {shown} cannot be read to its end: what it holds behind offset {offset} is given up");
             return Ok(Turn::Done);
         }
-        self.keep(key, log, &turn);
+        self.keep(key, log, true, &turn);
         turn
     }
 
@@ -116,7 +126,9 @@ impl Tailer {
     fn visit(&mut self, key: &Key, root: usize, log: &dyn Log, sink: &mut dyn EventSink) -> Result<Turn, Error> {
         let turn = self.follow(key, root, log, sink)?;
         if let Some(tracked) = self.files.get_mut(key) {
-            tracked.unreadable = turn == Turn::Unknown;
+            let followed = tracked.cursor.file.identity;
+            let is_another = || log.stat().is_ok_and(|stat| !stat.identity.same(&followed));
+            tracked.unreadable = turn == Turn::Unknown && !is_another();
             if !matches!(turn, Turn::Unknown | Turn::NoRoom) {
                 tracked.rest_fails_since = None;
             }
@@ -169,6 +181,10 @@ impl Tailer {
                     }
                 }
                 Step::Truncate(reason) => {
+                    let truncations = self.files.get(key).map_or(0, |tracked| tracked.truncations);
+                    if self.once && truncations > CHANGES_MAX {
+                        return Ok(self.not_known(key, Why::Failed, "it is rewritten faster than it can be read"));
+                    }
                     if self.truncate(key, reason, sink)? == Verdict::Refused {
                         return Ok(Turn::Refused);
                     }
@@ -291,6 +307,7 @@ impl Tailer {
         }
         tracked.cursor = Cursor::at_start(file);
         tracked.limit = None;
+        tracked.truncations += 1;
         tracked.large_growth_told = false;
         Ok(Verdict::Taken)
     }
@@ -314,7 +331,7 @@ impl Tailer {
 }
 
 /// Whether the error of a look says that its path does not lead to a file any more.
-fn is_gone(error: &io::Error) -> bool {
+pub(super) fn is_gone(error: &io::Error) -> bool {
     let symlink_on_the_way = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
     symlink_on_the_way || matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
