@@ -218,6 +218,37 @@ fn a_long_line_that_would_fill_the_disk_waits_and_holds_nobody_up() {
 }
 
 #[test]
+fn a_long_line_over_quota_is_tried_once_a_minute_and_holds_nobody_up() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("a.jsonl");
+    append(&path, "short\n");
+    let disk = SimDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let clock = TestClock::new();
+    let mut pipeline = Pipeline::start(&shared, temp.path(), &clock).unwrap();
+    pipeline.look().unwrap();
+    let line = "z".repeat(2 * READ_BYTES) + "\n";
+    append(&path, &line);
+    disk.set_over_quota(true);
+    for _ in 0..2 {
+        let operations = disk.operations();
+        pipeline.look().unwrap();
+        assert_eq!(disk.operations(), operations + 1, "its batch cannot be made");
+        pipeline.look().unwrap();
+        clock.pass(HOT_WINDOW / 2);
+        pipeline.look().unwrap();
+        assert_eq!(disk.operations(), operations + 1, "it is too soon");
+        assert_eq!(pipeline.capture.queue_full(), None);
+        assert_eq!(pipeline.source.overview().unknown, 1);
+        clock.pass(HOT_WINDOW / 2);
+    }
+    disk.set_over_quota(false);
+    pipeline.look().unwrap();
+    assert!(drained(&disk) == "short\n".to_owned() + &line);
+    assert_eq!(pipeline.source.overview().unknown, 0);
+}
+
+#[test]
 fn a_limit_is_looked_at_again_after_what_waited_for_room() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("a.jsonl");

@@ -64,6 +64,8 @@ struct State {
     plan: Option<(u64, Fault)>,
     crashed: bool,
     full: bool,
+    /// What takes room is refused, whatever is said to be free.
+    over_quota: bool,
     /// Bytes that it says it has room for, used ones included; None for plenty.
     room: Option<u64>,
 }
@@ -137,6 +139,11 @@ impl SimDisk {
         self.state().full = false;
     }
 
+    /// Sets whether what takes room is refused with ENOSPC although there is room, as by a quota.
+    pub fn set_over_quota(&self, over_quota: bool) {
+        self.state().over_quota = over_quota;
+    }
+
     /// The disk as the next process finds it. Handles of before are dead.
     #[must_use]
     pub fn after_crash(&self, loss: Loss) -> Self {
@@ -191,7 +198,7 @@ impl State {
             Some(Fault::Full) => self.full = true,
             None => {}
         }
-        match (self.full && needs_room, is_write) {
+        match ((self.full || self.over_quota) && needs_room, is_write) {
             (true, true) => Ok(Go::HalfThenFull),
             (true, false) => Err(Errno::NOSPC.into()),
             (false, _) => Ok(Go::Whole),
