@@ -21,6 +21,7 @@ use crate::home::HomeLock;
 use crate::ledger::Ledger;
 use crate::limits::COMMIT_INTERVAL;
 use crate::pure::fold::Fold;
+use crate::pure::identity::Window;
 use crate::pure::ulids::Ulids;
 use crate::queue::depth::{self, Depth, QueueLimits};
 use crate::start::{Started, start};
@@ -84,6 +85,7 @@ struct Full {
 struct Oversized {
     offset: u64,
     length: u64,
+    opening: Window,
     /// Bytes of its envelope that were too many.
     needed_bytes: u64,
     /// When it may be tried again, if the disk says that there is room.

@@ -700,3 +700,147 @@ fn a_hot_file_in_a_directory_that_cannot_be_opened_is_told_of_once() {
     watched.pass(INTERVAL);
     assert_eq!(watched.unknown(), 0);
 }
+
+#[test]
+fn once_ends_also_when_a_file_is_replaced_without_end() {
+    let mut watched = once();
+    let mut number = 0;
+    let mut replace = |watched: &Watched| {
+        number += 1;
+        let line = format!("{number:0999}\n");
+        fs::write(watched.path("a.tmp"), line.repeat(20_000)).unwrap();
+        watched.rename("a.tmp", "a.jsonl");
+    };
+    replace(&watched);
+    let mut polls = 0;
+    while watched.poll() {
+        polls += 1;
+        assert!(polls < 50, "it does not end");
+        replace(&watched);
+        watched.clock.pass(HOT_INTERVAL);
+    }
+    assert_eq!(watched.unknown(), 1, "and it is not called complete");
+}
+
+#[test]
+fn once_keeps_up_with_rewrites_that_are_slower_than_reading() {
+    let mut watched = once();
+    // A backlog that takes many polls.
+    for number in 0..4 {
+        watched.append(&format!("b{number}.jsonl"), &big());
+    }
+    let mut versions = vec!["one 000".to_owned()];
+    watched.append("a.jsonl", "one 000\n");
+    while watched.poll() {
+        watched.clock.pass(Duration::from_secs(300));
+        if versions.len() < 15 {
+            let version = format!("new {:03}", versions.len());
+            fs::write(watched.path("a.jsonl"), version.clone() + "\n").unwrap();
+            versions.push(version);
+        }
+    }
+    assert_eq!(versions.len(), 15);
+    watched.pass(HOT_INTERVAL);
+    watched.pass(HOT_INTERVAL);
+    let drained = watched.drained();
+    let short: Vec<&str> = drained.lines().filter(|line| line.len() < 999).collect();
+    assert_eq!(short, versions);
+    assert_eq!(watched.unknown(), 0);
+}
+
+#[test]
+fn what_was_read_to_its_end_is_not_unknown_when_it_goes() {
+    let mut watched = Watched::new();
+    watched.append("a.jsonl", "one\n");
+    watched.pass(Duration::ZERO);
+    fs::remove_file(watched.path("a.jsonl")).unwrap();
+    watched.pass(HOT_INTERVAL);
+    assert_eq!(watched.unknown(), 0);
+    watched.pass(INTERVAL);
+    assert_eq!(watched.unknown(), 0);
+    assert_eq!(watched.pipeline.capture.fold().files_gone, 1);
+}
+
+/// A long line for which there is no room.
+fn too_long(watched: &Watched) -> String {
+    watched.disk.set_free(RESERVE + 100_000);
+    "z".repeat(1_500_000) + "\n"
+}
+
+fn pass_twenty_minutes(watched: &mut Watched) {
+    for _ in 0..600 {
+        watched.pass(INTERVAL);
+        watched.pass(HOT_INTERVAL);
+    }
+}
+
+#[test]
+fn a_long_line_that_waits_while_its_root_goes_is_read_or_given_up() {
+    for (room, hot) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut watched = Watched::new();
+        if hot {
+            watched.append("a.jsonl", "one\n");
+            watched.pass(Duration::ZERO);
+            watched.drained();
+        }
+        let line = too_long(&watched);
+        watched.append("a.jsonl", &line);
+        watched.pass(INTERVAL);
+        fs::remove_dir_all(watched.temp.path()).unwrap();
+        watched.pass(INTERVAL);
+        assert_eq!(watched.odd.handles(), 1);
+        if room {
+            watched.disk.set_free(1 << 40);
+        }
+        pass_twenty_minutes(&mut watched);
+        let expected = if room { line.len() } else { 0 };
+        let found = (watched.odd.handles(), watched.drained().len());
+        assert_eq!(found, (0, expected), "room {room} hot {hot}");
+    }
+}
+
+#[test]
+fn a_handle_that_fails_when_its_root_is_gone_is_given_up() {
+    let mut watched = Watched::new();
+    watched.append("a.jsonl", "one\n");
+    watched.pass(Duration::ZERO);
+    fs::remove_dir_all(watched.temp.path()).unwrap();
+    watched.odd.breaks(0);
+    watched.pass(INTERVAL);
+    assert_eq!(watched.odd.handles(), 1);
+    pass_twenty_minutes(&mut watched);
+    assert_eq!(watched.odd.handles(), 0);
+}
+
+#[test]
+fn a_long_line_that_waits_is_read_also_when_its_directory_is_on_another_device() {
+    let mut watched = Watched::new();
+    fs::create_dir(watched.path("d")).unwrap();
+    let line = too_long(&watched);
+    watched.append("d/a.jsonl", &line);
+    watched.pass(INTERVAL);
+    let away = tempfile::tempdir().unwrap();
+    fs::rename(watched.path("d"), away.path().join("d")).unwrap();
+    fs::create_dir(watched.path("d")).unwrap();
+    watched.odd.shows_elsewhere(&watched.path("d"));
+    watched.pass(INTERVAL);
+    watched.disk.set_free(1 << 40);
+    pass_twenty_minutes(&mut watched);
+    assert_eq!((watched.odd.handles(), watched.drained().len()), (0, line.len()));
+}
+
+#[test]
+fn another_line_of_the_same_length_is_a_new_try() {
+    let mut watched = Watched::new();
+    watched.disk.set_free(RESERVE + 4_000_000);
+    // In its envelope six times as long.
+    watched.append("a.jsonl", &("\0".repeat(1_200_000) + "\n"));
+    watched.pass(INTERVAL);
+    assert_eq!(watched.unknown(), 1);
+    let line = "z".repeat(1_200_000) + "\n";
+    fs::write(watched.path("a.jsonl"), &line).unwrap();
+    watched.pass(INTERVAL);
+    watched.pass(INTERVAL);
+    assert!(watched.drained() == line);
+    assert_eq!(watched.unknown(), 0);
+}

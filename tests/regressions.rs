@@ -218,6 +218,30 @@ fn a_long_line_that_would_fill_the_disk_waits_and_holds_nobody_up() {
 }
 
 #[test]
+fn a_long_line_that_met_the_reserve_is_not_written_again_within_a_minute() {
+    let temp = tempfile::tempdir().unwrap();
+    let long = 2 * READ_BYTES;
+    append(&temp.path().join("a.jsonl"), &("\0".repeat(long) + "\n"));
+    let disk = SimDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let clock = TestClock::new();
+    let mut pipeline = Pipeline::start(&shared, temp.path(), &clock).unwrap();
+    disk.set_free((1 << 30) + 2 * long as u64);
+    pipeline.look().unwrap();
+    // Room for what was written, and still not for all of it, as when writing takes more than the bytes.
+    disk.set_free((1 << 30) + 4 * long as u64);
+    let operations = disk.operations();
+    pipeline.look().unwrap();
+    clock.pass(HOT_WINDOW / 2);
+    pipeline.look().unwrap();
+    assert_eq!(disk.operations(), operations);
+    clock.pass(HOT_WINDOW / 2);
+    pipeline.look().unwrap();
+    assert!(disk.operations() > operations);
+    assert_eq!(pipeline.source.overview().unknown, 1);
+}
+
+#[test]
 fn a_long_line_over_quota_is_tried_once_a_minute_and_holds_nobody_up() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("a.jsonl");

@@ -1,7 +1,6 @@
 //! A line that does not fit in memory: streamed from its file into a batch of its own.
 
 use std::io::{self, Read};
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -78,7 +77,9 @@ impl Capture {
     /// Captures a long line as a commit of its own. Nothing else is open.
     pub(super) fn capture_long(&mut self, line: &dyn LongLine) -> Result<LongVerdict, Error> {
         let tried = self.oversized.get(&line.file().file_id);
-        let tried = tried.filter(|tried| (tried.offset, tried.length) == (line.offset(), line.length()));
+        let tried = tried.filter(|tried| {
+            (tried.offset, tried.length, tried.opening) == (line.offset(), line.length(), line.opening())
+        });
         // In its envelope it is longer than in its log.
         let needed_bytes = tried.map_or(0, |tried| tried.needed_bytes).max(line.length());
         let too_soon = tried.is_some_and(|tried| self.clock.now() < tried.retry_at);
@@ -93,7 +94,7 @@ impl Capture {
         };
         let file = match BatchFile::create(&*self.disk, batch) {
             Ok(file) => file,
-            Err(cause) if is_full(&cause) => return Ok(self.oversized(line, 0, HOT_WINDOW)),
+            Err(cause) if is_full(&cause) => return Ok(self.oversized(line, 0)),
             Err(cause) => return Err(self.latch("cannot make the batch", Some(&batch.temporary()), cause)),
         };
         let mut out = Guarded {
@@ -114,8 +115,7 @@ impl Capture {
                 Err(Stopped::Disk(cause)) if !is_full(&cause) => {
                     Err(self.latch("cannot write the batch", Some(&batch.temporary()), cause))
                 }
-                Err(Stopped::NoRoom) => Ok(self.oversized(line, written_bytes, Duration::ZERO)),
-                Err(Stopped::Disk(_)) => Ok(self.oversized(line, written_bytes, HOT_WINDOW)),
+                Err(Stopped::NoRoom | Stopped::Disk(_)) => Ok(self.oversized(line, written_bytes)),
             };
         };
         let mut run = Run::begin(line.file(), line.offset(), line.number());
@@ -135,19 +135,20 @@ impl Capture {
             }
             Committed::NoRoom(_) => {
                 self.open.clear();
-                Ok(self.oversized(line, written_bytes, HOT_WINDOW))
+                Ok(self.oversized(line, written_bytes))
             }
         }
     }
 
-    /// Remembers that a line did not fit, so that it is not written again before there is more room, nor before
-    /// `patience` has passed: what a disk says to be free does not count its quotas.
-    fn oversized(&mut self, line: &dyn LongLine, needed_bytes: u64, patience: Duration) -> LongVerdict {
+    /// Remembers that a line did not fit, so that it is not written again before there is more room, nor before a
+    /// minute has passed: what a disk says to be free counts neither quotas nor what it takes beside the bytes.
+    fn oversized(&mut self, line: &dyn LongLine, needed_bytes: u64) -> LongVerdict {
         let oversized = Oversized {
             offset: line.offset(),
             length: line.length(),
+            opening: line.opening(),
             needed_bytes,
-            retry_at: self.clock.now() + patience,
+            retry_at: self.clock.now() + HOT_WINDOW,
         };
         self.oversized.insert(line.file().file_id, oversized);
         LongVerdict::NoRoom

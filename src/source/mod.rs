@@ -17,7 +17,7 @@ use crossbeam_channel::Receiver;
 use jiff::Timestamp;
 
 use crate::error::Error;
-use crate::pure::identity::Evidence;
+use crate::pure::identity::{Evidence, Window};
 use crate::pure::record::LogFile;
 use crate::pure::step::Reason;
 
@@ -146,6 +146,9 @@ pub trait LongLine {
 
     /// Its physical number, from 1.
     fn number(&self) -> u64;
+
+    /// Its first 1 KiB: another one of equal length in its place begins otherwise, as a rule.
+    fn opening(&self) -> Window;
 
     /// Reads it from its first byte; the newline is not given out. At least one reading must be to the end,
     /// and whether the bytes were those of one and the same line is known only from [`LongLine::check`].

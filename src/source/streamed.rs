@@ -57,6 +57,10 @@ impl LongLine for Streamed<'_> {
         self.end - self.cursor.offset - 1
     }
 
+    fn opening(&self) -> Window {
+        self.opening
+    }
+
     fn number(&self) -> u64 {
         self.cursor.line + 1
     }

@@ -259,8 +259,10 @@ impl Tailer {
 
     fn look_failed(&mut self, key: &Key, error: &std::io::Error) -> Turn {
         if error.kind() == std::io::ErrorKind::NotFound {
-            // The next sweep says whether it is gone.
-            self.unknown.insert(key.0.to_path_buf(), self.sweep);
+            // The next sweep says whether it is gone. Of one that was read to its end, nothing is unknown.
+            if self.files.get(key).is_none_or(|tracked| tracked.seen.is_none()) {
+                self.unknown.insert(key.0.to_path_buf(), self.sweep);
+            }
             return Turn::Unknown;
         }
         self.not_known(key, Why::Failed, &error.to_string())
@@ -338,9 +340,9 @@ impl Tailer {
         overview
     }
 
-    /// Whether any file is hot.
+    /// Whether [`Self::look_at_hot`] has anything to look at.
     pub fn has_hot(&self) -> bool {
-        !self.hot.is_empty()
+        !self.hot.is_empty() || !self.handles.is_empty()
     }
 }
 

@@ -1,5 +1,7 @@
 //! The trees that are watched, as system calls that cannot leave them.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -99,12 +101,15 @@ pub trait Tree: Send {
 #[derive(Debug)]
 pub struct OsTree {
     openat2: AtomicBool,
+    /// Whether files of a device keep their time of birth, as far as it was asked.
+    births: RefCell<BTreeMap<u64, bool>>,
 }
 
 impl Default for OsTree {
     fn default() -> Self {
         Self {
             openat2: AtomicBool::new(cfg!(target_os = "linux")),
+            births: RefCell::default(),
         }
     }
 }
@@ -122,6 +127,7 @@ impl OsTree {
     pub fn without_openat2() -> Self {
         Self {
             openat2: AtomicBool::new(false),
+            births: RefCell::default(),
         }
     }
 
@@ -280,24 +286,72 @@ impl Tree for OsTree {
     }
 
     fn stat(&self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<Stat> {
-        stat_at(directory, name)
+        let mut stat = stat_at(directory, name)?;
+        let device = stat.identity.device;
+        let known = self.births.borrow().get(&device).copied();
+        let keeps = if let Some(keeps) = known {
+            keeps
+        } else {
+            let asked = keeps_births_at(directory, name);
+            self.births.borrow_mut().extend(asked.map(|keeps| (device, keeps)));
+            asked.unwrap_or(false)
+        };
+        stat.identity.btime = stat.identity.btime.filter(|_| keeps);
+        Ok(stat)
     }
 
     fn open(&self, root: BorrowedFd<'_>, relative: &Path) -> io::Result<Box<dyn Log>> {
-        Ok(Box::new(OsLog(File::from(self.beneath(root, relative, REGULAR)?))))
+        let file = File::from(self.beneath(root, relative, REGULAR)?);
+        let births = keeps_births(file.as_fd()).unwrap_or(false);
+        Ok(Box::new(OsLog { file, births }))
     }
 }
 
-struct OsLog(File);
+/// Whether files keep their time of birth, which on overlayfs changes when a file is copied up; None when nobody
+/// can say.
+#[cfg(target_os = "linux")]
+fn keeps_births(file: BorrowedFd<'_>) -> Option<bool> {
+    let found = retry_on_intr(|| rustix::fs::fstatfs(file)).ok()?;
+    // The magic number of statfs(2).
+    Some(found.f_type != 0x794C_7630)
+}
+
+#[cfg(target_os = "linux")]
+fn keeps_births_at(directory: BorrowedFd<'_>, name: &Path) -> Option<bool> {
+    if name.as_os_str().is_empty() {
+        return keeps_births(directory);
+    }
+    // Something may be mounted there.
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = retry_on_intr(|| rustix::fs::openat(directory, name, flags, Mode::empty())).ok()?;
+    keeps_births(found.as_fd())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn keeps_births(_: BorrowedFd<'_>) -> Option<bool> {
+    Some(false)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn keeps_births_at(_: BorrowedFd<'_>, _: &Path) -> Option<bool> {
+    Some(false)
+}
+
+struct OsLog {
+    file: File,
+    births: bool,
+}
 
 impl Log for OsLog {
     fn stat(&self) -> io::Result<Stat> {
-        stat_at(self.0.as_fd(), Path::new(""))
+        let mut stat = stat_at(self.file.as_fd(), Path::new(""))?;
+        stat.identity.btime = stat.identity.btime.filter(|_| self.births);
+        Ok(stat)
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         loop {
-            match self.0.read_at(bytes, offset) {
+            match self.file.read_at(bytes, offset) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => return other,
             }

@@ -30,6 +30,15 @@ impl Handles {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// The paths that a handle is kept for.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.kept.keys()
+    }
+
     pub(super) fn keep(&mut self, key: &Key, log: Box<dyn Log>) {
         self.take(key);
         let age = self.next_age;

@@ -75,9 +75,11 @@ impl Tailer {
     fn queue(&mut self, mut found: Vec<Found>, missing: Vec<Key>) {
         found.sort();
         found.retain(|found| {
-            let waits = self.queued.contains_key(&found.key);
-            self.queued.insert(found.key.clone(), found.size);
-            !waits
+            // Its second look becomes a turn if anything is there.
+            if self.missing.contains(&found.key) {
+                return false;
+            }
+            self.queued.insert(found.key.clone(), found.size).is_none()
         });
         for key in missing {
             if self.missing.insert(key.clone()) {
@@ -89,18 +91,21 @@ impl Tailer {
         }
     }
 
-    /// Looks at the files that changed lately, and queues a turn for each that moved.
+    /// Looks at the files that changed lately or whose handle is kept, and queues a turn for each that moved.
     pub fn look_at_hot(&mut self) {
         let now = self.clock.now();
         let mut moved = Vec::new();
         let (mut cold, mut quiet) = (Vec::new(), Vec::new());
-        for key in &self.hot {
+        let only_kept = self.handles.keys().filter(|key| !self.hot.contains(*key));
+        for key in self.hot.iter().chain(only_kept) {
             let Some(tracked) = self.files.get(key) else {
                 cold.push(key.clone());
                 continue;
             };
             let ends = tracked.hot_until.is_none_or(|until| now >= until);
+            let last = ends && tracked.hot_until.is_some();
             let is_unknown = self.unknown.contains_key(&*key.0);
+            let tried = self.unknown.get(&*key.0) == Some(&self.sweep);
             match self.stat_path(key, tracked.root) {
                 Ok(stat) if tracked.seen == Some(Seen::from(&stat)) => {
                     // Only here nothing can be left in it.
@@ -108,8 +113,10 @@ impl Tailer {
                         quiet.push(key.clone());
                     }
                 }
-                // The next sweep tries it again. What cannot be found is read a last time.
-                Err(error) if is_unknown && !(ends && is_gone(&error)) => {}
+                // Once a sweep, since no sweep finds it below a root that is not there. What cannot be found has a
+                // last look.
+                Err(error) if tried && !(last && is_gone(&error)) => {}
+                // The next sweep tries it again.
                 Ok(_) if is_unknown && tracked.seen.is_none() => {}
                 Ok(_) | Err(_) => moved.push(Found {
                     key: key.clone(),
@@ -302,13 +309,14 @@ impl Tailer {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Ok(_) | Err(_) => return self.turn(key, root, sink),
         }
-        let look = self.absence(key, root);
-        if step(known, look) != Step::Delete {
-            return Ok(Turn::Unknown);
-        }
+        // Whatever its absence means.
         let turn = self.read_rest(key, root, sink)?;
         if turn != Turn::Done {
             return Ok(turn);
+        }
+        let look = self.absence(key, root);
+        if step(known, look) != Step::Delete {
+            return Ok(Turn::Unknown);
         }
         let Some(tracked) = self.files.get(key) else {
             return Ok(Turn::Done);

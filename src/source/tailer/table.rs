@@ -54,8 +54,8 @@ pub(super) struct Tracked {
     pub(super) limit: Option<u64>,
     /// It is being read to its end because its path does not show it any more.
     pub(super) ends: bool,
-    /// How often it was truncated or rewritten.
-    pub(super) truncations: u32,
+    /// How often what its path shows was truncated, rewritten or replaced since it was read to its end.
+    pub(super) changes: u32,
     pub(super) large_growth_told: bool,
     /// Its last visit could not read it.
     pub(super) unreadable: bool,
@@ -95,7 +95,7 @@ impl Tracked {
             hot_until: None,
             limit: None,
             ends: false,
-            truncations: 0,
+            changes: 0,
             large_growth_told: false,
             unreadable: false,
             rest_fails_since: None,

@@ -174,6 +174,9 @@ impl Tailer {
                         return Ok(Turn::Refused);
                     }
                 }
+                Step::Rotate | Step::Truncate(_) if self.changes_too_fast(key) => {
+                    return Ok(self.not_known(key, Why::Failed, "it is rewritten faster than it can be read"));
+                }
                 Step::Rotate => {
                     let old = self.files.get(key).map(|tracked| Arc::clone(&tracked.cursor.file));
                     if self.begin(key, root, &stat, old, sink)? == Verdict::Refused {
@@ -181,10 +184,6 @@ impl Tailer {
                     }
                 }
                 Step::Truncate(reason) => {
-                    let truncations = self.files.get(key).map_or(0, |tracked| tracked.truncations);
-                    if self.once && truncations > CHANGES_MAX {
-                        return Ok(self.not_known(key, Why::Failed, "it is rewritten faster than it can be read"));
-                    }
                     if self.truncate(key, reason, sink)? == Verdict::Refused {
                         return Ok(Turn::Refused);
                     }
@@ -287,6 +286,7 @@ impl Tailer {
         }
         let mut tracked = Tracked::new(Cursor::at_start(file), root);
         (tracked.sweep, tracked.size) = (self.sweep, stat.size);
+        tracked.changes = self.files.get(key).map_or(0, |old| old.changes + 1);
         self.files.insert(key.clone(), tracked);
         self.handles.take(key);
         Ok(Verdict::Taken)
@@ -307,9 +307,14 @@ impl Tailer {
         }
         tracked.cursor = Cursor::at_start(file);
         tracked.limit = None;
-        tracked.truncations += 1;
+        tracked.changes += 1;
         tracked.large_growth_told = false;
         Ok(Verdict::Taken)
+    }
+
+    /// Whether `--once` would come to no end with a file.
+    fn changes_too_fast(&self, key: &Key) -> bool {
+        self.once && self.files.get(key).is_some_and(|tracked| tracked.changes > CHANGES_MAX)
     }
 
     /// Remembers what was seen, and whether the file is hot.
@@ -323,6 +328,9 @@ impl Tailer {
         let recent = age.unsigned_abs() < HOT_WINDOW;
         (tracked.cursor.size_seen, tracked.size) = (stat.size, stat.size);
         tracked.seen = Some(seen);
+        if !tracked.ends {
+            tracked.changes = 0;
+        }
         if moved || recent {
             tracked.hot_until = Some(now + HOT_WINDOW);
             self.hot.insert(key.clone());
