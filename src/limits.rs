@@ -65,6 +65,12 @@ pub const INTERVAL: Duration = Duration::from_secs(2);
 /// A file is hot for this long after its last change.
 pub const HOT_WINDOW: Duration = Duration::from_secs(60);
 
+/// Least time between two tries of a long line that did not fit the disk.
+pub const LONG_LINE_RETRY: Duration = Duration::from_secs(60);
+
+/// How long what a rotated or deleted file still holds is tried, when it cannot be read or has no room.
+pub const REST_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Time between two looks at hot files.
 pub const HOT_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -88,6 +94,10 @@ pub const ONCE_TRIES: u64 = 3;
 
 const _: () = {
     assert!(READ_BYTES > 2 * WINDOW_BYTES_MAX, "a read holds its window and more");
+    assert!(
+        REST_PATIENCE.as_secs() >= LONG_LINE_RETRY.as_secs(),
+        "a long line is tried again before it is given up"
+    );
     assert!(TURN_BYTES >= READ_BYTES as u64, "a turn holds a read");
     assert!(POLL_BYTES >= TURN_BYTES, "a poll holds a turn");
     assert!(PIECE_BYTES >= 2 * WINDOW_BYTES_MAX, "a piece holds the windows");

@@ -580,24 +580,32 @@ fn once_leaves_nothing_in_a_file_that_it_sees_go() {
     }
 }
 
-#[test]
-fn once_ends_also_when_a_file_is_rewritten_without_end() {
+/// `--once`, while a file gets another content at each poll, which is more than one poll reads.
+fn once_ends_while(write: impl Fn(&Watched, &str)) {
     let mut watched = once();
-    let mut number = 0;
-    let mut rewrite = |watched: &Watched| {
-        number += 1;
-        let line = format!("{number:0999}\n");
-        fs::write(watched.path("a.jsonl"), line.repeat(20_000)).unwrap();
-    };
-    rewrite(&watched);
+    let version = |number: usize| format!("{number:0999}\n").repeat(20_000);
+    write(&watched, &version(0));
     let mut polls = 0;
     while watched.poll() {
         polls += 1;
         assert!(polls < 50, "it does not end");
-        rewrite(&watched);
+        write(&watched, &version(polls));
         watched.clock.pass(HOT_INTERVAL);
     }
     assert_eq!(watched.unknown(), 1, "and it is not called complete");
+}
+
+#[test]
+fn once_ends_also_when_a_file_is_rewritten_without_end() {
+    once_ends_while(|watched, version| fs::write(watched.path("a.jsonl"), version).unwrap());
+}
+
+#[test]
+fn once_ends_also_when_a_file_is_replaced_without_end() {
+    once_ends_while(|watched, version| {
+        fs::write(watched.path("a.tmp"), version).unwrap();
+        watched.rename("a.tmp", "a.jsonl");
+    });
 }
 
 /// Keeps every message, for all tests of this program.
@@ -699,27 +707,6 @@ fn a_hot_file_in_a_directory_that_cannot_be_opened_is_told_of_once() {
     watched.odd.mends();
     watched.pass(INTERVAL);
     assert_eq!(watched.unknown(), 0);
-}
-
-#[test]
-fn once_ends_also_when_a_file_is_replaced_without_end() {
-    let mut watched = once();
-    let mut number = 0;
-    let mut replace = |watched: &Watched| {
-        number += 1;
-        let line = format!("{number:0999}\n");
-        fs::write(watched.path("a.tmp"), line.repeat(20_000)).unwrap();
-        watched.rename("a.tmp", "a.jsonl");
-    };
-    replace(&watched);
-    let mut polls = 0;
-    while watched.poll() {
-        polls += 1;
-        assert!(polls < 50, "it does not end");
-        replace(&watched);
-        watched.clock.pass(HOT_INTERVAL);
-    }
-    assert_eq!(watched.unknown(), 1, "and it is not called complete");
 }
 
 #[test]

@@ -58,6 +58,19 @@ fn start_broken(disk: &SimDisk, top: &Path, broken: &Arc<Broken>) -> Pipeline {
     Pipeline::start_with(&shared, top, &["."], &TestClock::new(), Meddled::tree(broken), options).unwrap()
 }
 
+/// A pipeline whose queue takes this many records.
+fn start_limited(disk: &SimDisk, top: &Path, clock: &Arc<TestClock>, records_max: u64) -> Pipeline {
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let options = CaptureOptions {
+        limits: QueueLimits {
+            records_max: Some(records_max),
+            bytes_max: None,
+        },
+        ..CaptureOptions::default()
+    };
+    Pipeline::start_with(&shared, top, &["."], clock, Box::<OsTree>::default(), options).unwrap()
+}
+
 #[test]
 fn a_file_that_waits_for_room_is_read_to_its_end_after_it_was_rotated() {
     let temp = tempfile::tempdir().unwrap();
@@ -71,15 +84,7 @@ fn a_file_that_waits_for_room_is_read_to_its_end_after_it_was_rotated() {
     let clock = TestClock::new();
     clock.pass(std::time::Duration::from_secs(3600));
     let disk = SimDisk::new();
-    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let options = CaptureOptions {
-        limits: QueueLimits {
-            records_max: Some(10),
-            bytes_max: None,
-        },
-        ..CaptureOptions::default()
-    };
-    let mut pipeline = Pipeline::start_with(&shared, top, &["."], &clock, Box::<OsTree>::default(), options).unwrap();
+    let mut pipeline = start_limited(&disk, top, &clock, 10);
     pipeline.look().unwrap();
     assert!(pipeline.capture.queue_full().is_some());
     fs::rename(top.join("a.jsonl"), top.join("a.jsonl.1")).unwrap();
@@ -277,17 +282,8 @@ fn a_limit_is_looked_at_again_after_what_waited_for_room() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("a.jsonl");
     let disk = SimDisk::new();
-    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let options = CaptureOptions {
-        limits: QueueLimits {
-            records_max: Some(1),
-            bytes_max: None,
-        },
-        ..CaptureOptions::default()
-    };
     let clock = TestClock::new();
-    let mut pipeline =
-        Pipeline::start_with(&shared, temp.path(), &["."], &clock, Box::<OsTree>::default(), options).unwrap();
+    let mut pipeline = start_limited(&disk, temp.path(), &clock, 1);
     append(&path, "one\ntwo\n");
     disk.plan(0, Fault::Full);
     pipeline.look().unwrap();

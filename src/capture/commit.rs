@@ -5,9 +5,10 @@ use std::io;
 
 use super::{Capture, Committed, SnapshotPace};
 use crate::cursors;
+use crate::disk::is_full;
 use crate::error::{Error, ErrorKind};
 use crate::home::pending;
-use crate::ledger::{AppendError, is_full};
+use crate::ledger::AppendError;
 use crate::limits::SNAPSHOT_EVERY_BYTES;
 use crate::pure::entry::Entry;
 use crate::pure::name::Batch;

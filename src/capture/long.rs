@@ -7,11 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::open::Run;
 use super::{Capture, Committed, Oversized};
-use crate::disk::{Disk, Space};
+use crate::disk::{Disk, Space, is_full};
 use crate::error::Error;
 use crate::event::Event;
-use crate::ledger::is_full;
-use crate::limits::{HOT_WINDOW, PIECE_BYTES, READ_BYTES};
+use crate::limits::{LONG_LINE_RETRY, PIECE_BYTES, READ_BYTES};
 use crate::pure::name::Batch;
 use crate::pure::record::{Envelopes, Traits, appended_at, push_escaped};
 use crate::pure::role::{RoleScanner, is_json_stream};
@@ -148,7 +147,7 @@ impl Capture {
             length: line.length(),
             opening: line.opening(),
             needed_bytes,
-            retry_at: self.clock.now() + HOT_WINDOW,
+            retry_at: self.clock.now() + LONG_LINE_RETRY,
         };
         self.oversized.insert(line.file().file_id, oversized);
         LongVerdict::NoRoom

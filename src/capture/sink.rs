@@ -20,10 +20,11 @@ impl EventSink for Capture {
         log::info!("{}: {}", entry.kind(), Shown::path(&file.path));
         self.open.close_run();
         self.open.entries.push(entry);
-        match transition {
-            Transition::Rotate { old, .. } => drop(self.oversized.remove(&old.file_id)),
-            _ => drop(self.oversized.remove(&file.file_id)),
-        }
+        let before = match transition {
+            Transition::Rotate { old, .. } => old,
+            _ => file,
+        };
+        self.oversized.remove(&before.file_id);
         if self.observer.is_some() {
             let event = Event::of_transition(file, transition, self.clock.utc());
             self.open.events.push(event);

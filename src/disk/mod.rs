@@ -11,6 +11,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::SystemTime;
 
+use rustix::io::Errno;
+
 pub use os::{OsDisk, sync_output};
 pub use sim::{Fault, Loss, SimDisk};
 
@@ -119,6 +121,12 @@ pub trait DiskFile: Send {
 }
 
 /// The one conformance suite of [`Disk`]; both implementations run it.
+/// Whether an error means that there is no room.
+pub fn is_full(error: &io::Error) -> bool {
+    let full = [Errno::NOSPC, Errno::DQUOT, Errno::FBIG].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| full.contains(&code)) || error.kind() == io::ErrorKind::WriteZero
+}
+
 #[cfg(test)]
 pub(crate) mod conformance {
     use super::*;

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, is_full};
 use crate::error::Error;
 use crate::home::{PENDING, pending};
-use crate::ledger::is_full;
 use crate::pure::name::{Name, lock_of};
 
 /// A claimed batch. Dropping the claim gives it up; the lock file stays beside a batch that stays.
@@ -17,9 +16,9 @@ pub struct Claim<'a> {
     disk: &'a dyn Disk,
     /// None when there was no room for a lock file: a full disk is when a queue must be drained.
     lock_file: Option<Box<dyn DiskFile>>,
-    /// Locked as well, so that claims with and without a lock file exclude each other. None when the batch cannot
-    /// be opened for writing, as by nobody who could then claim it alone.
-    _batch_file: Option<Box<dyn DiskFile>>,
+    /// Locked as well, so that claims with and without a lock file exclude each other. None when the batch may
+    /// not be opened for writing: with these rights nobody can claim it alone.
+    batch_file: Option<Box<dyn DiskFile>>,
     batch: PathBuf,
     lock: PathBuf,
 }
@@ -54,36 +53,35 @@ impl<'a> Claim<'a> {
     /// Claims a batch. None: somebody else holds it, or it is gone.
     pub fn take(disk: &'a dyn Disk, name: &OsStr) -> io::Result<Option<Self>> {
         let (batch, lock) = (pending(name), pending(lock_of(name)));
-        let lock_held = match lock_file(disk, &lock, true) {
+        let lock_file = match locked(disk, &lock, true) {
             Ok(None) => return Ok(None),
             Ok(file) => file,
             Err(error) if is_full(&error) => None,
             Err(error) => return Err(error),
         };
-        let (batch_held, excluded) = match lock_file(disk, &batch, false) {
-            Ok(file) => {
-                let excluded = file.is_none();
-                (file, excluded)
-            }
-            Err(error) if lock_held.is_some() && error.kind() == io::ErrorKind::PermissionDenied => (None, false),
-            Err(error) => return Err(error),
-        };
-        let claim = Self {
+        let mut claim = Self {
             disk,
-            lock_file: lock_held,
-            _batch_file: batch_held,
+            lock_file,
+            batch_file: None,
             batch,
             lock,
         };
         // Whoever drained it between our listing and our lock has unlinked it under the lock.
         match disk.meta(&claim.batch) {
-            Ok(_) => Ok((!excluded).then_some(claim)),
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 claim.unlink_lock()?;
-                Ok(None)
+                return Ok(None);
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         }
+        match locked(disk, &claim.batch, false) {
+            Ok(None) => return Ok(None),
+            Ok(file) => claim.batch_file = file,
+            Err(error) if claim.lock_file.is_some() && error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Some(claim))
     }
 
     /// Where an earlier drain stopped, if it left that behind and it can be read.
@@ -120,9 +118,9 @@ impl<'a> Claim<'a> {
     }
 }
 
-/// Opens and locks a lock file. None: somebody else holds it, or it is not the file of that name any more.
-fn lock_file(disk: &dyn Disk, lock: &Path, create: bool) -> io::Result<Option<Box<dyn DiskFile>>> {
-    let mut file = match disk.open(lock, create) {
+/// Opens and locks a file. None: somebody else holds it, or it is not the file of that name any more.
+fn locked(disk: &dyn Disk, path: &Path, create: bool) -> io::Result<Option<Box<dyn DiskFile>>> {
+    let mut file = match disk.open(path, create) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -131,7 +129,7 @@ fn lock_file(disk: &dyn Disk, lock: &Path, create: bool) -> io::Result<Option<Bo
         return Ok(None);
     }
     let ours = file.meta()?.inode;
-    match disk.meta(lock) {
+    match disk.meta(path) {
         Ok(meta) if meta.inode == ours => Ok(Some(file)),
         Ok(_) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -161,7 +159,7 @@ pub fn remove_orphans(disk: &dyn Disk) -> Result<(), Error> {
         .filter(|name| Name::parse(name) == Name::Lock && !wanted.contains(*name))
     {
         let path = pending(name);
-        let removed = lock_file(disk, &path, false).and_then(|lock| match lock {
+        let removed = locked(disk, &path, false).and_then(|lock| match lock {
             Some(_held) => disk.unlink(&path),
             None => Ok(()),
         });

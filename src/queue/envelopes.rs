@@ -3,19 +3,20 @@
 //! An envelope longer than 8 MiB is never held: it is a line of a batch that has the layout we write, and
 //! is streamed.
 
+mod long;
+
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use base64::read::DecoderReader;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
-use super::strings::{copy, skip_string, unescape};
 use crate::disk::Disk;
 use crate::home::pending;
 use crate::limits::{ENVELOPE_IN_MEMORY_BYTES, PIECE_BYTES};
 use crate::pure::name::Name;
-use crate::pure::record::{END, Envelope, SCHEMA_VERSION, SURFACE, SURFACE_BASE64};
+use crate::pure::record::{Envelope, SCHEMA_VERSION};
+
+use long::LongEnvelope;
 
 /// In which form a record is handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -88,7 +89,7 @@ impl<'a> Checked<'a> {
         let single = kind == Name::Single;
         while let Some((start, length)) = reader.next(single)? {
             let ulid = if length > ENVELOPE_IN_MEMORY_BYTES as u64 {
-                check_long(disk, &path, start, length, format)?
+                LongEnvelope::at(disk, &path, start, length).check(format)?
             } else {
                 check(&reader.line, format)?
             };
@@ -138,7 +139,7 @@ impl<'a> Checked<'a> {
         let mut reader = Lines::open(self.disk, &self.path, first.start)?;
         for found in &self.found[range] {
             if found.length > ENVELOPE_IN_MEMORY_BYTES as u64 {
-                write_long(self.disk, &self.path, (found.start, found.length), format, out)?;
+                LongEnvelope::at(self.disk, &self.path, found.start, found.length).write(format, out)?;
                 reader = Lines::open(self.disk, &self.path, found.start + found.length + 1)?;
             } else {
                 reader.take(found.length)?;
@@ -267,43 +268,6 @@ fn check(line: &[u8], format: Format) -> Result<String, Refusal> {
     Ok(envelope.ulid.into_owned())
 }
 
-/// The same for an envelope that is too long to be held, by reading it as often as need be.
-fn check_long(disk: &dyn Disk, path: &Path, start: u64, length: u64, format: Format) -> Result<String, Refusal> {
-    #[derive(Deserialize)]
-    struct Long {
-        ulid: String,
-        schema_version: u64,
-        #[serde(rename = "record")]
-        _record: IgnoredAny,
-    }
-    let open = |start: u64, length: u64| stretch(disk, path, start, start + length);
-    let mut end = Vec::new();
-    open(start + length - END.len() as u64, END.len() as u64)?.read_to_end(&mut end)?;
-    if record_start(&mut open(start, length)?).is_err() || end != END.as_bytes() {
-        let what = "an envelope of more than 8 MiB that was not written by tailspool";
-        return Err(Refusal::Unreadable(io::Error::new(io::ErrorKind::Unsupported, what)));
-    }
-    let long: Long = serde_json::from_reader(open(start, length)?).map_err(|error| {
-        if error.is_io() {
-            Refusal::Unreadable(error.into())
-        } else {
-            Refusal::Damaged(error.to_string())
-        }
-    })?;
-    known_version(long.schema_version)?;
-    if format == Format::Raw {
-        // What would break off in its middle is not begun.
-        match write_long(disk, path, (start, length), format, &mut io::sink()) {
-            Err(WriteError::Source(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                return Err(Refusal::NotRaw(error.to_string()));
-            }
-            Err(WriteError::Source(error) | WriteError::Output(error)) => return Err(error.into()),
-            Ok(()) => {}
-        }
-    }
-    Ok(long.ulid)
-}
-
 fn known_version(version: u64) -> Result<(), Refusal> {
     if version == SCHEMA_VERSION {
         Ok(())
@@ -347,72 +311,4 @@ fn write_one(line: &mut [u8], format: Format, out: &mut dyn Write) -> Result<(),
     };
     out.write_all(text).map_err(WriteError::Output)?;
     out.write_all(b"\n").map_err(WriteError::Output)
-}
-
-/// The bytes from `start` to `end`. That there are fewer is an error.
-fn stretch(disk: &dyn Disk, path: &Path, start: u64, end: u64) -> io::Result<BufReader<Stretch>> {
-    let stretch = Stretch {
-        reader: disk.read_from(path, start)?,
-        left: end - start,
-    };
-    Ok(BufReader::with_capacity(PIECE_BYTES, stretch))
-}
-
-struct Stretch {
-    reader: Box<dyn Read + Send>,
-    left: u64,
-}
-
-impl Read for Stretch {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let read = self.reader.by_ref().take(self.left).read(bytes)?;
-        if read == 0 && self.left > 0 && !bytes.is_empty() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.left -= read as u64;
-        Ok(read)
-    }
-}
-
-/// Streams the envelope at this start, of this length, which has our layout.
-fn write_long(
-    disk: &dyn Disk,
-    path: &Path,
-    (start, length): (u64, u64),
-    format: Format,
-    out: &mut dyn Write,
-) -> Result<(), WriteError> {
-    let open = |start: u64, end: u64| stretch(disk, path, start, end);
-    let end = start + length;
-    let record = start + record_start(&mut open(start, end)?)?;
-    match format {
-        Format::Envelope => copy(&mut open(start, end)?, out)?,
-        Format::Record => copy(&mut open(record, end - (END.len() as u64 - 1))?, out)?,
-        Format::Raw => {
-            let surface = record + SURFACE.len() as u64 - r#"","record":"#.len() as u64;
-            let mut reader = open(surface, end)?;
-            let length = skip_string(&mut reader)?;
-            let mut next = vec![0; SURFACE_BASE64.len() - 1];
-            reader.read_exact(&mut next).map_err(WriteError::Source)?;
-            if next == SURFACE_BASE64.as_bytes()[1..] {
-                let start = surface + length + SURFACE_BASE64.len() as u64;
-                let length = skip_string(&mut open(start, end)?)?;
-                let text = open(start, start + length)?;
-                let bytes = DecoderReader::new(text, &base64::engine::general_purpose::STANDARD);
-                copy(&mut BufReader::with_capacity(PIECE_BYTES, bytes), out)?;
-            } else {
-                unescape(&mut open(surface, surface + length)?, out)?;
-            }
-        }
-    }
-    out.write_all(b"\n").map_err(WriteError::Output)
-}
-
-/// Offset of the `record` object in an envelope of our layout.
-fn record_start(reader: &mut impl Read) -> io::Result<u64> {
-    let mut head = Vec::new();
-    reader.take(256).read_to_end(&mut head)?;
-    let at = memchr::memmem::find(&head, SURFACE.as_bytes());
-    let at = at.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it has not our layout"))?;
-    Ok((at + r#"","record":"#.len()) as u64)
 }

@@ -22,7 +22,9 @@ use crate::pure::step::Why;
 use crate::pure::ulids::{Ulids, system_random};
 use crate::show::Shown;
 
+mod absence;
 mod handles;
+mod paths;
 mod sweep;
 mod table;
 mod turn;

@@ -1,4 +1,4 @@
-//! Finding what moved: the walk over all roots, the look at hot files, and what is missing.
+//! Finding what moved: the walk over all roots, and the look at hot files.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 
 use super::table::{Key, Seen};
 use super::turn::is_gone;
-use super::{Job, LOOK_FAILED, Tailer, Turn};
-use crate::error::{Error, ErrorKind};
-use crate::pure::step::{Known, Look, Step, Why, step};
+use super::{Job, LOOK_FAILED, Tailer};
+use crate::error::ErrorKind;
+use crate::pure::step::Why;
 use crate::show::Shown;
 use crate::source::roots::Root;
 use crate::source::scope;
-use crate::source::tree::{Kind, Log, Stat, split};
-use crate::source::{EventSink, Transition, Verdict};
+use crate::source::tree::{Kind, Stat};
 
 /// A file that moved since it was last caught up with.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -104,7 +103,6 @@ impl Tailer {
             };
             let ends = tracked.hot_until.is_none_or(|until| now >= until);
             let last = ends && tracked.hot_until.is_some();
-            let is_unknown = self.unknown.contains_key(&*key.0);
             let tried = self.unknown.get(&*key.0) == Some(&self.sweep);
             match self.stat_path(key, tracked.root) {
                 Ok(stat) if tracked.seen == Some(Seen::from(&stat)) => {
@@ -113,11 +111,10 @@ impl Tailer {
                         quiet.push(key.clone());
                     }
                 }
-                // Once a sweep, since no sweep finds it below a root that is not there. What cannot be found has a
-                // last look.
+                // What is unknown is tried once a sweep, also below a root that is not there, where no sweep finds it.
+                // What cannot be found has a last look.
                 Err(error) if tried && !(last && is_gone(&error)) => {}
-                // The next sweep tries it again.
-                Ok(_) if is_unknown && tracked.seen.is_none() => {}
+                Ok(_) if tried && tracked.seen.is_none() => {}
                 Ok(_) | Err(_) => moved.push(Found {
                     key: key.clone(),
                     root: tracked.root,
@@ -296,106 +293,6 @@ impl Tailer {
         let missing = self.files.iter().filter(|(_, tracked)| tracked.sweep != self.sweep);
         let missing = missing.filter(|(key, _)| !walk.hides(&key.0));
         missing.map(|(key, _)| key.clone()).rev().collect()
-    }
-
-    /// A second look at a file that was not found: `delete` only if it is absent beyond doubt, a turn if anything
-    /// is at its path.
-    pub(super) fn second_look(&mut self, key: &Key, sink: &mut dyn EventSink) -> Result<Turn, Error> {
-        let Some(tracked) = self.files.get_mut(key) else {
-            return Ok(Turn::Done);
-        };
-        let (root, known) = (tracked.root, Known::Followed(tracked.cursor.position()));
-        match self.stat_path(key, root) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Ok(_) | Err(_) => return self.turn(key, root, sink),
-        }
-        // Whatever its absence means.
-        let turn = self.read_rest(key, root, sink)?;
-        if turn != Turn::Done {
-            return Ok(turn);
-        }
-        let look = self.absence(key, root);
-        if step(known, look) != Step::Delete {
-            return Ok(Turn::Unknown);
-        }
-        let Some(tracked) = self.files.get(key) else {
-            return Ok(Turn::Done);
-        };
-        let offset = tracked.cursor.offset;
-        if sink.transition(&tracked.cursor.file, &Transition::Delete { offset })? == Verdict::Refused {
-            return Ok(Turn::Refused);
-        }
-        self.files.remove(key);
-        self.hot.remove(key);
-        self.handles.take(key);
-        self.unknown.remove(&*key.0);
-        Ok(Turn::Done)
-    }
-
-    /// After ENOENT: absent, if the nearest directory that is there is on the device that we know.
-    fn absence(&mut self, key: &Key, root: usize) -> Look {
-        match self.nearest_device(key, root) {
-            Ok(device) if self.is_device_of(key, root, device) => Look::Absent,
-            Ok(_) => {
-                self.not_known(key, Why::OtherDevice, "");
-                Look::Unknown(Why::OtherDevice)
-            }
-            Err(error) => {
-                self.look_failed(key, &error);
-                Look::Unknown(Why::Failed)
-            }
-        }
-    }
-
-    fn is_device_of(&self, key: &Key, root: usize, device: u64) -> bool {
-        let known = self.files.get(key).map(|tracked| tracked.cursor.file.identity.device);
-        known.is_some_and(|known| known == device || self.adopted.get(&(root, known)) == Some(&device))
-    }
-
-    /// The device of the nearest directory above a path that is there.
-    fn nearest_device(&self, key: &Key, root: usize) -> io::Result<u64> {
-        let (directory, relative) = self.below_root(key, root)?;
-        let mut above = relative.parent();
-        while let Some(path) = above {
-            match self.tree.open_dir(directory.as_fd(), path) {
-                Ok(found) => return Ok(self.tree.stat(found.as_fd(), Path::new(""))?.identity.device),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => above = path.parent(),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn below_root<'a>(&'a self, key: &'a Key, root: usize) -> io::Result<(&'a std::os::fd::OwnedFd, &'a Path)> {
-        let watched = &self.roots[root];
-        let (Some(directory), Some(place)) = (&watched.directory, &watched.root.place) else {
-            return Err(io::ErrorKind::NotFound.into());
-        };
-        let relative = key.0.strip_prefix(&place.directory).map_err(io::Error::other)?;
-        Ok((directory, relative))
-    }
-
-    fn stat_in_root(&self, root: usize, name: &Path) -> io::Result<Stat> {
-        match &self.roots[root].directory {
-            Some(directory) => self.tree.stat(directory.as_fd(), name),
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
-
-    /// `lstat` of a path, without a symlink on the way.
-    pub(super) fn stat_path(&self, key: &Key, root: usize) -> io::Result<Stat> {
-        let (directory, relative) = self.below_root(key, root)?;
-        let (parent, name) = split(relative);
-        if parent.as_os_str().is_empty() {
-            return self.tree.stat(directory.as_fd(), Path::new(&name));
-        }
-        let parent = self.tree.open_dir(directory.as_fd(), parent)?;
-        self.tree.stat(parent.as_fd(), Path::new(&name))
-    }
-
-    pub(super) fn open(&self, key: &Key, root: usize) -> io::Result<Box<dyn Log>> {
-        let (directory, relative) = self.below_root(key, root)?;
-        self.tree.open(directory.as_fd(), relative)
     }
 }
 

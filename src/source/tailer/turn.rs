@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::table::{Key, Seen, Tracked};
 use super::{Tailer, Turn};
 use crate::error::Error;
-use crate::limits::{CHANGES_MAX, HOT_WINDOW, TURN_BYTES};
+use crate::limits::{CHANGES_MAX, HOT_WINDOW, REST_PATIENCE, TURN_BYTES};
 use crate::pure::identity::Identity;
 use crate::pure::record::LogFile;
 use crate::pure::step::{Content, Known, Look, Reason, Sight, Step, Why, step};
@@ -20,34 +20,30 @@ use crate::source::{EventSink, Transition, Verdict};
 impl Tailer {
     /// A turn for the file at a path.
     pub(super) fn turn(&mut self, key: &Key, root: usize, sink: &mut dyn EventSink) -> Result<Turn, Error> {
-        let found = match self.stat_path(key, root) {
-            Ok(found) if found.kind == Kind::File => found,
-            // What the file of before still holds can be read all the same.
-            Ok(_) => {
-                return Ok(match self.read_rest(key, root, sink)? {
-                    Turn::Done => self.not_known(key, Why::Failed, "it is not a regular file"),
-                    turn => turn,
-                });
-            }
-            Err(error) if is_gone(&error) => {
-                return Ok(match self.read_rest(key, root, sink)? {
-                    Turn::Done => self.look_failed(key, &error),
-                    turn => turn,
-                });
-            }
-            Err(error) => return Ok(self.look_failed(key, &error)),
+        let found = self.stat_path(key, root);
+        let kept = match &found {
+            Ok(stat) if stat.kind == Kind::File => self.kept_for(key, root, &stat.identity),
+            Err(error) if !is_gone(error) => return Ok(self.look_failed(key, error)),
+            Ok(_) | Err(_) => None,
         };
-        let kept = self.kept_for(key, root, &found.identity);
         let was_kept = kept.is_some();
-        let log = match kept {
-            Some(log) => log,
-            None => match self.read_rest(key, root, sink)? {
-                Turn::Done => match self.open(key, root) {
+        let log = if let Some(log) = kept {
+            log
+        } else {
+            // What the file of before still holds comes first.
+            let rest = self.read_rest(key, root, sink)?;
+            if rest != Turn::Done {
+                return Ok(rest);
+            }
+            match found {
+                Ok(stat) if stat.kind != Kind::File => {
+                    return Ok(self.not_known(key, Why::Failed, "it is not a regular file"));
+                }
+                found => match found.and_then(|_| self.open(key, root)) {
                     Ok(log) => log,
                     Err(error) => return Ok(self.look_failed(key, &error)),
                 },
-                turn => return Ok(turn),
-            },
+            }
         };
         let turn = self.visit(key, root, &*log, sink);
         self.keep(key, log, was_kept, &turn);
@@ -108,7 +104,7 @@ impl Tailer {
             && let Some(tracked) = self.files.get_mut(key)
         {
             let since = *tracked.rest_fails_since.get_or_insert(now);
-            if now < since + HOT_WINDOW {
+            if now < since + REST_PATIENCE {
                 self.handles.keep(key, log);
                 return turn;
             }
