@@ -2,6 +2,7 @@
 //! and ledger together.
 
 mod commit;
+mod entries;
 mod long;
 mod open;
 mod room;

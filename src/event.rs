@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use ulid::Ulid;
 
-use crate::pure::record::{LogFile, path_to_text};
+use crate::pure::record::{Ending, LogFile, path_to_text};
 use crate::pure::step::Reason;
 use crate::source::Transition;
 
@@ -47,7 +47,7 @@ pub enum Detail {
     New {
         /// Modification time.
         mtime: Timestamp,
-        /// Reserved.
+        /// The offset from which a known file goes on here; None for a new one.
         continues: Option<u64>,
     },
     /// `append`
@@ -62,14 +62,17 @@ pub enum Detail {
         /// Its bytes, when they are not UTF-8 and were in memory.
         #[serde(skip_serializing_if = "Option::is_none")]
         line_base64: Option<String>,
-        /// True: it ended with a newline.
+        /// It ended with a newline.
         terminated: bool,
+        /// The record of other bytes at the same place that it replaces.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        replaces: Option<Ulid>,
     },
     /// `rotate`
     Rotate {
         /// Inode of the file that stood there before.
         old_inode: u64,
-        /// Reserved.
+        /// The offset from which a known file goes on here; None for a new one.
         continues: Option<u64>,
     },
     /// `truncate`
@@ -78,9 +81,9 @@ pub enum Detail {
         reason: Reason,
         /// The offset before.
         was: u64,
-        /// End of what still stands; 0 in this version.
+        /// End of the prefix that still stands.
         kept: u64,
-        /// Reserved.
+        /// Start of the suffix that still stands.
         kept_from: Option<u64>,
     },
     /// `delete`
@@ -94,27 +97,27 @@ impl Event {
     /// The event of a transition.
     pub fn of_transition(file: &Arc<LogFile>, transition: &Transition, at: Timestamp) -> Self {
         let (kind, detail) = match transition {
-            Transition::New { mtime } => (
+            Transition::New { mtime, continues, .. } => (
                 "new",
                 Detail::New {
                     mtime: *mtime,
-                    continues: None,
+                    continues: *continues,
                 },
             ),
-            Transition::Truncate { reason, was } => (
+            Transition::Truncate { reason, was, kept } => (
                 "truncate",
                 Detail::Truncate {
                     reason: *reason,
                     was: *was,
-                    kept: 0,
-                    kept_from: None,
+                    kept: kept.to,
+                    kept_from: kept.suffix.map(|suffix| suffix.from),
                 },
             ),
-            Transition::Rotate { old, .. } => (
+            Transition::Rotate { old, continues, .. } => (
                 "rotate",
                 Detail::Rotate {
                     old_inode: old.identity.inode,
-                    continues: None,
+                    continues: *continues,
                 },
             ),
             Transition::Delete { offset } => ("delete", Detail::Delete { offset: *offset }),
@@ -123,14 +126,22 @@ impl Event {
     }
 
     /// The event of a line; `bytes` is None for a line that was never in memory as a whole.
-    pub fn of_line(file: &Arc<LogFile>, offset: u64, length: u64, bytes: Option<&[u8]>, at: Timestamp) -> Self {
+    pub fn of_line(
+        file: &Arc<LogFile>,
+        offset: u64,
+        length: u64,
+        bytes: Option<&[u8]>,
+        ending: Ending,
+        at: Timestamp,
+    ) -> Self {
         let text = bytes.and_then(|bytes| str::from_utf8(bytes).ok());
         let detail = Detail::Append {
             offset,
             length,
             line: text.map(str::to_owned),
             line_base64: bytes.filter(|_| text.is_none()).map(|bytes| STANDARD.encode(bytes)),
-            terminated: true,
+            terminated: ending.terminated,
+            replaces: ending.replaces,
         };
         Self::new("append", file, at, detail)
     }

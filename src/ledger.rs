@@ -1,5 +1,6 @@
 //! The ledger: the append-only history of what was captured from where, which is also the commit log.
 
+mod history;
 mod scan;
 
 use std::collections::BTreeSet;
@@ -15,6 +16,7 @@ use crate::pure::entry::{Commit, Entry};
 use crate::pure::fold::{Fold, Mark};
 use jiff::Timestamp;
 
+pub use history::history;
 pub use scan::{Sealed, current_fold, scan};
 
 /// The end of the ledger, open for the one writer.

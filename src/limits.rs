@@ -36,7 +36,7 @@ pub const COMMIT_LINES_MAX: usize = 8192;
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Longest line that is believed to be a ledger line.
-pub const LEDGER_LINE_BYTES_MAX: usize = 1024 * 1024;
+pub const LEDGER_LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Ledger bytes after which the snapshot is written anew, unless the snapshot itself is larger.
 pub const SNAPSHOT_EVERY_BYTES: u64 = 1024 * 1024;
@@ -46,6 +46,12 @@ pub const ENVELOPE_IN_MEMORY_BYTES: usize = 8 * 1024 * 1024;
 
 /// How often a file may change under the reading before its turn ends.
 pub const CHANGES_MAX: u32 = 8;
+
+/// Bytes of a run chain that are hashed anew in one turn of a file: hashing is many times faster than capturing.
+pub const RECHECK_TURN_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Bytes of an unfinished line that are written down when following its file ends.
+pub const FRAGMENT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Open handles kept for recently active files. Half of `RLIMIT_NOFILE` bounds it too.
 pub const HANDLES_MAX: usize = 256;
@@ -67,6 +73,17 @@ pub const HOT_WINDOW: Duration = Duration::from_secs(60);
 
 /// Least time between two tries of a long line that did not fit the disk.
 pub const LONG_LINE_RETRY: Duration = Duration::from_secs(60);
+
+/// A last line without a newline is captured after it has been quiet for this long, if it is whole.
+pub const TAIL_SETTLE: Duration = Duration::from_secs(10);
+
+/// A file that its path does not show any more is followed until it has been quiet for this long, if its inode
+/// still has a name.
+pub const DRAIN_QUIET: Duration = Duration::from_secs(30);
+
+/// A file whose ctime is less than this before its look is checked once more: it may be rewritten within one tick
+/// of the filesystem's clock, and show the same times. The coarsest tick in use is the 2 s of FAT.
+pub const RACY: Duration = Duration::from_secs(2);
 
 /// How long what a rotated or deleted file still holds is tried, when it cannot be read or has no room.
 pub const REST_PATIENCE: Duration = Duration::from_secs(60);
@@ -97,6 +114,11 @@ const _: () = {
     assert!(
         REST_PATIENCE.as_secs() >= LONG_LINE_RETRY.as_secs(),
         "a long line is tried again before it is given up"
+    );
+    // A byte is at worst six bytes escaped, and 4/3 in base64 beside that.
+    assert!(
+        LEDGER_LINE_BYTES_MAX >= FRAGMENT_BYTES_MAX / 3 * 22 + 64 * 1024,
+        "a ledger line holds a fragment"
     );
     assert!(TURN_BYTES >= READ_BYTES as u64, "a turn holds a read");
     assert!(POLL_BYTES >= TURN_BYTES, "a poll holds a turn");

@@ -56,7 +56,7 @@ pub struct Status {
     pub roots: Vec<RootStatus>,
     /// Files followed.
     pub files: u64,
-    /// Files deleted or rotated away.
+    /// Files deleted, rotated away or replaced.
     pub files_gone: u64,
     /// Records since the home was made.
     pub captured_lines: u64,
@@ -119,7 +119,7 @@ pub fn read(disk: &dyn Disk, now: SystemTime) -> Result<Status, Error> {
             .map_or(full_now, |board| board.queue_full),
         roots: board.map(|board| board.roots).unwrap_or_default(),
         files: fold.followed() as u64,
-        files_gone: fold.files_gone,
+        files_gone: fold.gone() as u64,
         captured_lines: fold.captured_lines,
         captured_bytes: fold.captured_bytes,
         pending_batches: depth.batches,

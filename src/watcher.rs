@@ -76,6 +76,7 @@ pub fn run(
             break false;
         }
     };
+    source.finish(&mut capture)?;
     capture.commit()?;
     (board.last, board.stopped) = (None, true);
     board.update(disk, source, &capture, Instant::now());

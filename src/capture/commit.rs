@@ -110,11 +110,14 @@ impl Capture {
         self.last_commit = Some(self.clock.now());
         self.captured.commits += 1;
         for entry in &self.open.entries {
-            if let Entry::Captured(run) = entry
-                && run.lines > 0
-            {
-                self.captured.lines += run.lines;
-                self.captured.files.insert(run.file_id);
+            let (lines, file_id) = match entry {
+                Entry::Captured(run) => (run.lines, run.file_id),
+                Entry::Settled(settled) => (1, settled.file_id),
+                _ => continue,
+            };
+            if lines > 0 {
+                self.captured.lines += lines;
+                self.captured.files.insert(file_id);
             }
         }
         if let Some(observer) = &mut self.observer {

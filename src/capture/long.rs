@@ -1,22 +1,23 @@
 //! A line that does not fit in memory: streamed from its file into a batch of its own.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::open::Run;
+use super::open::{Run, settled_entry};
 use super::{Capture, Committed, Oversized};
 use crate::disk::{Disk, Space, is_full};
 use crate::error::Error;
 use crate::event::Event;
 use crate::limits::{LONG_LINE_RETRY, PIECE_BYTES, READ_BYTES};
+use crate::pure::identity::Evidence;
 use crate::pure::name::Batch;
-use crate::pure::record::{Envelopes, Traits, appended_at, push_escaped};
+use crate::pure::record::{Ending, Envelopes, SettledTail, Traits, appended_at, push_escaped};
 use crate::pure::role::{RoleScanner, is_json_stream};
 use crate::queue::batch::BatchFile;
 use crate::queue::depth::disk_is_full;
-use crate::source::{LongLine, LongVerdict};
+use crate::source::{Changed, LongLine};
 
 /// Why streaming stopped.
 enum Stopped {
@@ -72,9 +73,17 @@ struct Reading {
     role: RoleScanner,
 }
 
+/// What became of a long line.
+pub(super) enum Long {
+    /// It is committed. The evidence behind it, unless it has no newline.
+    Taken(Option<Evidence>, SettledTail),
+    NoRoom,
+    Changed,
+}
+
 impl Capture {
     /// Captures a long line as a commit of its own. Nothing else is open.
-    pub(super) fn capture_long(&mut self, line: &dyn LongLine) -> Result<LongVerdict, Error> {
+    pub(super) fn capture_long(&mut self, line: &dyn LongLine) -> Result<Long, Error> {
         let tried = self.oversized.get(&line.file().file_id);
         let tried = tried.filter(|tried| {
             (tried.offset, tried.length, tried.opening) == (line.offset(), line.length(), line.opening())
@@ -83,7 +92,7 @@ impl Capture {
         let needed_bytes = tried.map_or(0, |tried| tried.needed_bytes).max(line.length());
         let too_soon = tried.is_some_and(|tried| self.clock.now() < tried.retry_at);
         if too_soon || !leaves_reserve(&*self.disk, needed_bytes) {
-            return Ok(LongVerdict::NoRoom);
+            return Ok(Long::NoRoom);
         }
         let at = self.clock.utc();
         let ulid = self.ulids.fresh(self.clock.unix_ms());
@@ -101,36 +110,51 @@ impl Capture {
             file,
             unchecked_bytes: 0,
         };
-        let streamed = stream(line, &mut out, ulid, &appended_at(at));
+        let ending = Ending {
+            terminated: line.terminated(),
+            replaces: line.settled().map(|settled| settled.ulid),
+        };
+        let streamed = stream(line, &mut out, ulid, &appended_at(at), ending);
         let file = out.file;
         let written_bytes = file.bytes();
-        let evidence = line.check();
-        let (Ok(hasher), Some(evidence)) = (&streamed, evidence) else {
-            if let Err(cause) = file.discard(&*self.disk) {
-                return Err(self.latch("cannot remove the batch", Some(&batch.temporary()), cause));
-            }
-            return match streamed {
-                Ok(_) | Err(Stopped::Source) => Ok(LongVerdict::Changed),
-                Err(Stopped::Disk(cause)) if !is_full(&cause) => {
-                    Err(self.latch("cannot write the batch", Some(&batch.temporary()), cause))
+        let (hasher, evidence) = match (streamed, line.check()) {
+            (Ok(hasher), Ok(evidence)) => (hasher, evidence),
+            (streamed, _) => {
+                if let Err(cause) = file.discard(&*self.disk) {
+                    return Err(self.latch("cannot remove the batch", Some(&batch.temporary()), cause));
                 }
-                Err(Stopped::NoRoom | Stopped::Disk(_)) => Ok(self.oversized(line, written_bytes)),
-            };
+                return match streamed {
+                    Ok(_) | Err(Stopped::Source) => Ok(Long::Changed),
+                    Err(Stopped::Disk(cause)) if !is_full(&cause) => {
+                        Err(self.latch("cannot write the batch", Some(&batch.temporary()), cause))
+                    }
+                    Err(Stopped::NoRoom | Stopped::Disk(_)) => Ok(self.oversized(line, written_bytes)),
+                };
+            }
         };
-        let mut run = Run::begin(line.file(), line.offset(), line.number());
-        run.to = line.offset() + line.length() + 1;
-        (run.lines, run.first, run.last) = (1, Some(ulid), Some(ulid));
-        (run.hasher, run.evidence) = (hasher.clone(), Some(evidence));
-        self.open.entries.extend(run.entry(Some(ulid)));
+        let tail = SettledTail {
+            ulid,
+            length: line.length(),
+            hash: hasher.finalize(),
+        };
+        if line.terminated() {
+            let mut run = run_of(line, hasher, evidence);
+            (run.lines, run.first, run.last) = (1, Some(ulid), Some(ulid));
+            self.open.entries.extend(run.entry(Some(ulid)));
+        } else {
+            let place = (line.offset(), line.number());
+            let entry = settled_entry(line.file(), &tail, place, ulid, ending.replaces);
+            self.open.entries.push(entry);
+        }
         if self.observer.is_some() {
-            let event = Event::of_line(line.file(), line.offset(), line.length(), None, at);
+            let event = Event::of_line(line.file(), line.offset(), line.length(), None, ending, at);
             self.open.events.push(event);
         }
         match self.commit_with(Some(file))? {
             Committed::Yes => {
                 self.oversized.remove(&line.file().file_id);
                 self.snapshot_if_due();
-                Ok(LongVerdict::Taken(evidence))
+                Ok(Long::Taken(evidence, tail))
             }
             Committed::NoRoom(_) => {
                 self.open.clear();
@@ -139,9 +163,28 @@ impl Capture {
         }
     }
 
+    /// Takes a long line that was captured before it had its newline, if it is still that line: no record, only
+    /// its run.
+    pub(super) fn take_known(&mut self, line: &dyn LongLine) -> Result<Option<Evidence>, Changed> {
+        let Some(settled) = line.settled().filter(|settled| settled.length == line.length()) else {
+            return Ok(None);
+        };
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(line.read()).map_err(|_| Changed)?;
+        let evidence = line.check()?;
+        if hasher.finalize() != settled.hash {
+            return Ok(None);
+        }
+        self.open.close_run();
+        let mut run = run_of(line, hasher, evidence);
+        run.settled = Some(settled.ulid);
+        self.open.entries.extend(run.entry(None));
+        Ok(evidence)
+    }
+
     /// Remembers that a line did not fit, so that it is not written again before there is more room, nor before a
     /// minute has passed: what a disk says to be free counts neither quotas nor what it takes beside the bytes.
-    fn oversized(&mut self, line: &dyn LongLine, needed_bytes: u64) -> LongVerdict {
+    fn oversized(&mut self, line: &dyn LongLine, needed_bytes: u64) -> Long {
         let oversized = Oversized {
             offset: line.offset(),
             length: line.length(),
@@ -150,20 +193,46 @@ impl Capture {
             retry_at: self.clock.now() + LONG_LINE_RETRY,
         };
         self.oversized.insert(line.file().file_id, oversized);
-        LongVerdict::NoRoom
+        Long::NoRoom
     }
 }
 
-/// Writes the envelope of `line`; returns the hash of the line and its newline.
+/// The run that is one line with its newline, of which `hasher` has seen all but that.
+fn run_of(line: &dyn LongLine, mut hasher: blake3::Hasher, evidence: Option<Evidence>) -> Run {
+    hasher.update(b"\n");
+    let mut run = Run::begin(line.file(), line.offset(), line.number());
+    run.to = line.offset() + line.length() + 1;
+    (run.hasher, run.evidence) = (hasher, evidence);
+    run
+}
+
+/// Whether a line is one complete JSON object, by a reading of its own.
+pub(super) fn is_object(line: &dyn LongLine) -> Result<bool, Changed> {
+    let mut text = io::BufReader::with_capacity(PIECE_BYTES, line.read());
+    let first = loop {
+        let piece = text.fill_buf().map_err(|_| Changed)?;
+        let Some(byte) = piece.first().copied() else {
+            return Ok(false);
+        };
+        if !byte.is_ascii_whitespace() {
+            break byte;
+        }
+        text.consume(1);
+    };
+    Ok(first == b'{' && is_json_stream(text).map_err(|_| Changed)?)
+}
+
+/// Writes the envelope of `line`; returns the hash of the line.
 fn stream(
     line: &dyn LongLine,
     out: &mut Guarded<'_>,
     ulid: ulid::Ulid,
     stamp: &str,
+    ending: Ending,
 ) -> Result<blake3::Hasher, Stopped> {
     let mut scratch = Vec::with_capacity(2 * PIECE_BYTES);
     Envelopes::open(&mut scratch, ulid, stamp);
-    let mut reading = escape_into(line, out, &mut scratch)?;
+    let reading = escape_into(line, out, &mut scratch)?;
     if reading.length != line.length() {
         return Err(Stopped::Source);
     }
@@ -181,9 +250,10 @@ fn stream(
             role: None,
         }
     };
-    Envelopes::of(line.file()).close(&mut scratch, line.offset(), line.length(), line.number(), traits);
+    let envelopes = Envelopes::of(line.file());
+    let (offset, length, number) = (line.offset(), line.length(), line.number());
+    envelopes.close(&mut scratch, offset, length, number, traits, ending);
     out.write(&scratch)?;
-    reading.hash.update(b"\n");
     Ok(reading.hash)
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use ulid::Ulid;
 
 use crate::event::Event;
-use crate::pure::entry::{Captured, Entry};
+use crate::pure::entry::{Captured, Entry, Settled};
 use crate::pure::identity::Evidence;
 use crate::pure::lines::Line;
 use crate::pure::name::Batch;
-use crate::pure::record::{Envelopes, LogFile, path_to_text};
+use crate::pure::record::{Ending, Envelopes, LogFile, SettledTail, path_to_text};
 use crate::pure::ulids::Ulids;
 use crate::source::Block;
 
@@ -29,9 +29,10 @@ pub(super) struct Run {
     pub(super) file: Arc<LogFile>,
     pub(super) from: u64,
     pub(super) to: u64,
-    pub(super) line: u64,
+    pub(super) line: Option<u64>,
     pub(super) lines: u64,
     pub(super) blank: u64,
+    pub(super) settled: Option<Ulid>,
     pub(super) first: Option<Ulid>,
     pub(super) last: Option<Ulid>,
     pub(super) hasher: blake3::Hasher,
@@ -40,7 +41,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn begin(file: &Arc<LogFile>, offset: u64, number: u64) -> Self {
+    pub(super) fn begin(file: &Arc<LogFile>, offset: u64, number: Option<u64>) -> Self {
         Self {
             file: Arc::clone(file),
             from: offset,
@@ -48,6 +49,7 @@ impl Run {
             line: number,
             lines: 0,
             blank: 0,
+            settled: None,
             first: None,
             last: None,
             hasher: blake3::Hasher::new(),
@@ -77,11 +79,47 @@ impl Run {
             line: self.line,
             lines: self.lines,
             blank: self.blank,
+            settled: self.settled,
             blake3: self.hasher.finalize().to_hex().to_string(),
             head: evidence.head,
             guard: evidence.guard,
         }))
     }
+}
+
+/// When the lines of a block were accepted.
+pub(super) struct Stamp<'a> {
+    /// As `appended_at`.
+    pub(super) text: &'a str,
+    pub(super) unix_ms: u64,
+}
+
+/// The ledger line of a line without a newline, at this offset and with this number.
+pub(super) fn settled_entry(
+    file: &LogFile,
+    tail: &SettledTail,
+    (offset, line): (u64, Option<u64>),
+    batch: Ulid,
+    replaces: Option<Ulid>,
+) -> Entry {
+    let (path, path_base64) = path_to_text(&file.path);
+    Entry::Settled(Settled {
+        file_id: file.file_id,
+        epoch: file.epoch,
+        session_id: file.session_id().into_owned(),
+        path,
+        path_base64,
+        device: file.identity.device,
+        inode: file.identity.inode,
+        btime: file.identity.btime,
+        batch: Some(batch),
+        ulid: tail.ulid,
+        offset,
+        length: tail.length,
+        line,
+        blake3: tail.hash.to_hex().to_string(),
+        replaces,
+    })
 }
 
 impl OpenBatch {
@@ -110,13 +148,13 @@ impl OpenBatch {
         self.run.as_ref().is_some_and(goes_on)
     }
 
-    pub(super) fn begin_run(&mut self, file: &Arc<LogFile>, offset: u64, number: u64) {
+    pub(super) fn begin_run(&mut self, file: &Arc<LogFile>, offset: u64, number: Option<u64>) {
         self.close_run();
         self.run = Some(Run::begin(file, offset, number));
     }
 
-    /// Adds a line to the run.
-    pub(super) fn push(&mut self, line: &Line<'_>, stamp: &str, unix_ms: u64, ulids: &mut Ulids) {
+    /// Adds a line to the run; its record, unless the line is blank.
+    pub(super) fn push(&mut self, line: &Line<'_>, stamp: &Stamp<'_>, replaces: Option<Ulid>, ulids: &mut Ulids) {
         let Some(run) = &mut self.run else { return };
         run.to = line.end();
         if line.bytes.is_empty() {
@@ -125,14 +163,54 @@ impl OpenBatch {
         }
         let ulid = match run.last {
             Some(_) => ulids.following(),
-            None => ulids.fresh(unix_ms),
+            None => ulids.fresh(stamp.unix_ms),
         };
         run.first.get_or_insert(ulid);
         run.last = Some(ulid);
         run.lines += 1;
         self.first.get_or_insert(ulid);
         self.records += 1;
-        run.envelopes.push(&mut self.bytes, ulid, stamp, line);
+        let ending = Ending {
+            terminated: true,
+            replaces,
+        };
+        run.envelopes.push(&mut self.bytes, ulid, stamp.text, line, ending);
+    }
+
+    /// Adds a line to the run that was captured before it had its newline.
+    pub(super) fn push_known(&mut self, line: &Line<'_>, known: Ulid) {
+        if let Some(run) = &mut self.run {
+            run.to = line.end();
+            run.settled = Some(known);
+        }
+    }
+
+    /// Adds the record of a line without a newline.
+    pub(super) fn push_settled(
+        &mut self,
+        file: &Arc<LogFile>,
+        line: &Line<'_>,
+        stamp: &Stamp<'_>,
+        replaces: Option<Ulid>,
+        ulids: &mut Ulids,
+    ) -> SettledTail {
+        self.close_run();
+        let ulid = ulids.fresh(stamp.unix_ms);
+        let first = *self.first.get_or_insert(ulid);
+        self.records += 1;
+        let ending = Ending {
+            terminated: false,
+            replaces,
+        };
+        Envelopes::of(file).push(&mut self.bytes, ulid, stamp.text, line, ending);
+        let tail = SettledTail {
+            ulid,
+            length: line.bytes.len() as u64,
+            hash: blake3::hash(line.bytes),
+        };
+        let place = (line.offset, line.number);
+        self.entries.push(settled_entry(file, &tail, place, first, replaces));
+        tail
     }
 
     /// Hashes the bytes `from..to` of the block's lines, which were added line by line.

@@ -1,29 +1,44 @@
-//! The capture as a sink: lines and transitions become envelopes and ledger lines of the open batch.
+//! The capture as a sink: lines, transitions and facts become envelopes and ledger lines of the open batch.
 
+use std::io::Read;
 use std::sync::Arc;
 
+use ulid::Ulid;
+
 use super::Capture;
+use super::entries::{of_fact, of_skipped, of_transition};
+use super::long::{Long, is_object};
+use super::open::Stamp;
 use crate::error::Error;
 use crate::event::Event;
-use crate::pure::entry::{Delete, Entry, New, Rotate, Truncate};
-use crate::pure::lines::lines;
-use crate::pure::record::{LogFile, appended_at, path_to_text};
+use crate::ledger::history;
+use crate::limits::READ_BYTES;
+use crate::pure::chain::Chain;
+use crate::pure::lines::{Line, lines};
+use crate::pure::record::{Ending, LogFile, Traits, appended_at};
 use crate::show::Shown;
-use crate::source::{Block, EventSink, LongLine, LongVerdict, Transition, Verdict};
+use crate::source::{
+    Block, Changed, EventSink, Fact, First, LongLine, LongVerdict, SettleVerdict, Transition, Verdict,
+};
 
 impl EventSink for Capture {
     fn transition(&mut self, file: &Arc<LogFile>, transition: &Transition) -> Result<Verdict, Error> {
         if !self.make_way()? {
             return Ok(Verdict::Refused);
         }
-        let entry = entry_of(file, transition);
+        let entry = of_transition(file, transition);
         log::info!("{}: {}", entry.kind(), Shown::path(&file.path));
         self.open.close_run();
         self.open.entries.push(entry);
-        let before = match transition {
-            Transition::Rotate { old, .. } => old,
-            _ => file,
-        };
+        let mut before = file;
+        match transition {
+            Transition::Rotate { old, .. } => before = old,
+            Transition::New { skipped, .. } => self
+                .open
+                .entries
+                .extend(skipped.map(|skipped| of_skipped(file, &skipped))),
+            Transition::Truncate { .. } | Transition::Delete { .. } => {}
+        }
         self.oversized.remove(&before.file_id);
         if self.observer.is_some() {
             let event = Event::of_transition(file, transition, self.clock.utc());
@@ -34,10 +49,15 @@ impl EventSink for Capture {
 
     fn lines(&mut self, block: &Block<'_>) -> Result<usize, Error> {
         let accepted_at = self.clock.utc();
-        let (stamp, unix_ms) = (appended_at(accepted_at), self.clock.unix_ms());
+        let text = appended_at(accepted_at);
+        let stamp = Stamp {
+            text: &text,
+            unix_ms: self.clock.unix_ms(),
+        };
+        let mut first = block.first;
         let (mut taken, mut noted) = (0, 0);
         for line in lines(&block.bytes[block.lead..], block.offset, block.number) {
-            if self.batch_is_full() || !self.open.continues(block.file, line.offset) {
+            if self.batch_is_full() || !self.open.continues(block.file, line.offset) || first != First::Fresh {
                 self.open.extend_run(block, noted, taken);
                 noted = taken;
                 if !self.make_way()? {
@@ -45,11 +65,10 @@ impl EventSink for Capture {
                 }
                 self.open.begin_run(block.file, line.offset, line.number);
             }
-            self.open.push(&line, &stamp, unix_ms, &mut self.ulids);
-            if self.observer.is_some() && !line.bytes.is_empty() {
-                let length = line.bytes.len() as u64;
-                let event = Event::of_line(block.file, line.offset, length, Some(line.bytes), accepted_at);
-                self.open.events.push(event);
+            match std::mem::replace(&mut first, First::Fresh) {
+                First::Settled(known) => self.open.push_known(&line, known),
+                First::Fresh => self.push(block.file, &line, &stamp, None),
+                First::Replaces(replaced) => self.push(block.file, &line, &stamp, Some(replaced)),
             }
             taken += line.bytes.len() + 1;
         }
@@ -57,67 +76,128 @@ impl EventSink for Capture {
         Ok(taken)
     }
 
-    fn long_line(&mut self, line: &mut dyn LongLine) -> Result<LongVerdict, Error> {
-        if self.has_room()? {
-            self.commit()?;
-        }
+    fn long_line(&mut self, line: &dyn LongLine) -> Result<LongVerdict, Error> {
         if !self.has_room()? {
             return Ok(LongVerdict::Refused);
         }
-        self.capture_long(line)
+        match self.take_known(line) {
+            Ok(None) => {}
+            Ok(Some(evidence)) => return Ok(LongVerdict::Taken(evidence)),
+            Err(Changed) => return Ok(LongVerdict::Changed),
+        }
+        if !self.is_clear()? {
+            return Ok(LongVerdict::Refused);
+        }
+        Ok(match self.capture_long(line)? {
+            Long::Taken(Some(evidence), _) => LongVerdict::Taken(evidence),
+            Long::NoRoom => LongVerdict::NoRoom,
+            Long::Taken(None, _) | Long::Changed => LongVerdict::Changed,
+        })
+    }
+
+    fn settle(&mut self, tail: &dyn LongLine) -> Result<SettleVerdict, Error> {
+        if !self.make_way()? {
+            return Ok(SettleVerdict::Refused);
+        }
+        if tail.length() <= READ_BYTES as u64 {
+            return Ok(self.settle_short(tail).unwrap_or(SettleVerdict::Changed));
+        }
+        match is_object(tail) {
+            Ok(true) => {}
+            Ok(false) => return Ok(SettleVerdict::Waits),
+            Err(Changed) => return Ok(SettleVerdict::Changed),
+        }
+        if !self.is_clear()? {
+            return Ok(SettleVerdict::Refused);
+        }
+        Ok(match self.capture_long(tail)? {
+            Long::Taken(_, settled) => SettleVerdict::Taken(settled),
+            Long::NoRoom => SettleVerdict::NoRoom,
+            Long::Changed => SettleVerdict::Changed,
+        })
+    }
+
+    fn fact(&mut self, fact: &Fact<'_>) -> Result<Verdict, Error> {
+        if !self.make_way()? {
+            return Ok(Verdict::Refused);
+        }
+        let entry = of_fact(fact);
+        log::info!("{}", entry.kind());
+        self.open.close_run();
+        self.open.entries.push(entry);
+        if let Fact::FirstPass { .. } = fact {
+            self.commit()?;
+        }
+        Ok(Verdict::Taken)
+    }
+
+    fn chain(&mut self, file: &LogFile) -> Result<Option<Chain>, Error> {
+        if !self.is_clear()? {
+            return Ok(None);
+        }
+        let mut chain = Chain::default();
+        history(&*self.disk, file.file_id, self.fold.mark, |entry| chain.apply(entry))?;
+        Ok(Some(chain))
     }
 }
 
-fn entry_of(file: &LogFile, transition: &Transition) -> Entry {
-    let (path, path_base64) = path_to_text(&file.path);
-    let session_id = file.session_id().into_owned();
-    let (file_id, epoch, identity) = (file.file_id, file.epoch, file.identity);
-    match transition {
-        Transition::New { mtime } => Entry::New(New {
-            file_id,
-            epoch,
-            session_id,
-            path,
-            path_base64,
-            device: identity.device,
-            inode: identity.inode,
-            btime: identity.btime,
-            mtime: *mtime,
-            continues: None,
-        }),
-        Transition::Rotate { old, mtime } => Entry::Rotate(Rotate {
-            file_id,
-            epoch,
-            session_id,
-            path,
-            path_base64,
-            device: identity.device,
-            inode: identity.inode,
-            btime: identity.btime,
-            mtime: *mtime,
-            old_file_id: old.file_id,
-            old_inode: old.identity.inode,
-            continues: None,
-        }),
-        Transition::Truncate { reason, was } => Entry::Truncate(Truncate {
-            file_id,
-            epoch,
-            path,
-            path_base64,
-            reason: *reason,
-            was: *was,
-            kept: 0,
-            kept_from: None,
-        }),
-        Transition::Delete { offset } => Entry::Delete(Delete {
-            file_id,
-            epoch,
-            session_id,
-            path,
-            path_base64,
-            device: identity.device,
-            inode: identity.inode,
-            offset: *offset,
-        }),
+impl Capture {
+    /// Commits what is open. Whether nothing is any more.
+    fn is_clear(&mut self) -> Result<bool, Error> {
+        if self.full.is_none() {
+            self.commit()?;
+        }
+        Ok(self.open.is_empty())
+    }
+
+    fn push(&mut self, file: &Arc<LogFile>, line: &Line<'_>, stamp: &Stamp<'_>, replaces: Option<Ulid>) {
+        self.open.push(line, stamp, replaces, &mut self.ulids);
+        if !line.bytes.is_empty() {
+            let ending = Ending {
+                terminated: true,
+                replaces,
+            };
+            self.observe_line(file, line, ending);
+        }
+    }
+
+    fn observe_line(&mut self, file: &Arc<LogFile>, line: &Line<'_>, ending: Ending) {
+        if self.observer.is_some() {
+            let (length, at) = (line.bytes.len() as u64, self.clock.utc());
+            let event = Event::of_line(file, line.offset, length, Some(line.bytes), ending, at);
+            self.open.events.push(event);
+        }
+    }
+
+    /// Takes a last line that fits in memory.
+    fn settle_short(&mut self, tail: &dyn LongLine) -> Result<SettleVerdict, Changed> {
+        let mut bytes = Vec::new();
+        tail.read().read_to_end(&mut bytes).map_err(|_| Changed)?;
+        tail.check()?;
+        let before = tail.settled();
+        let same = before.is_some_and(|before| before.hash == blake3::hash(&bytes));
+        let is_object = |text: &str| text.trim_ascii_start().starts_with('{') && Traits::of(text).json;
+        if same || !str::from_utf8(&bytes).is_ok_and(is_object) {
+            return Ok(SettleVerdict::Waits);
+        }
+        let line = Line {
+            offset: tail.offset(),
+            number: tail.number(),
+            bytes: &bytes,
+        };
+        let (text, replaces) = (appended_at(self.clock.utc()), before.map(|before| before.ulid));
+        let stamp = Stamp {
+            text: &text,
+            unix_ms: self.clock.unix_ms(),
+        };
+        let settled = self
+            .open
+            .push_settled(tail.file(), &line, &stamp, replaces, &mut self.ulids);
+        let ending = Ending {
+            terminated: false,
+            replaces,
+        };
+        self.observe_line(tail.file(), &line, ending);
+        Ok(SettleVerdict::Taken(settled))
     }
 }

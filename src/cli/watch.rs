@@ -47,6 +47,13 @@ pub(super) struct Args {
     /// given more than once
     #[arg(long, value_name = "PATTERN", default_value = "*.jsonl")]
     glob: Vec<String>,
+    /// Where files begin that are found by the first look at a ROOT which this home never saw: at their start, or
+    /// behind their last newline
+    #[arg(long, value_name = "WHERE", default_value = "start")]
+    from: From,
+    /// Watch at most N files of each ROOT, the first ones by path; the others are left alone [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_files: Option<u64>,
     /// Least time between two commits, as above, unless a batch is full (8 MiB or 8192 records)
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration)]
     commit_interval: Duration,
@@ -63,6 +70,15 @@ pub(super) struct Args {
     /// Take a home on a network filesystem, where locks and renames are not to be relied on
     #[arg(long)]
     allow_network_home: bool,
+}
+
+/// Where files of a new root begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum From {
+    /// Everything is captured
+    Start,
+    /// Only what comes from now on
+    End,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -107,6 +123,8 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     let mut source_options = SourceOptions::new(roots, scope);
     source_options.home = Some(place);
     source_options.globs = args.glob;
+    source_options.from_end = args.from == From::End;
+    source_options.files_max = args.max_files.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
     // With `--once` a walk is repeated only for what could not be looked at.
     source_options.interval = if args.once { HOT_INTERVAL } else { args.interval };
     source_options.once = args.once;

@@ -16,7 +16,7 @@ const CHECKSUM_KEY: &[u8] = br#","checksum":""#;
 /// One fact.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
-    /// A file is followed from offset 0.
+    /// A file is followed: a new one from offset 0, a known one from where it was.
     New(New),
     /// A run was captured.
     Captured(Captured),
@@ -26,14 +26,24 @@ pub enum Entry {
     Rotate(Rotate),
     /// The file is gone.
     Delete(Delete),
+    /// A last line without a newline was captured.
+    Settled(Settled),
+    /// Following a file has ended.
+    Closed(Closed),
+    /// Another path shows a file that is followed.
+    Linked(Linked),
+    /// What a file held when its root was first seen is left out.
+    Skipped(Skipped),
+    /// The first pass over a root is done.
+    Root(Root),
 }
 
 /// See [`Entry::New`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct New {
-    /// Given to the file here.
+    /// Given to the file here, unless it is known.
     pub file_id: Ulid,
-    /// 0.
+    /// 0 for a new file.
     pub epoch: u64,
     /// The file's stem.
     pub session_id: String,
@@ -50,7 +60,7 @@ pub struct New {
     pub btime: Option<Timestamp>,
     /// The file's modification time at the look.
     pub mtime: Timestamp,
-    /// Reserved: the offset from which an earlier file goes on.
+    /// The offset from which a known file goes on here; None for a new one.
     pub continues: Option<u64>,
 }
 
@@ -84,12 +94,15 @@ pub struct Captured {
     pub from: u64,
     /// Offset of the byte after its last newline.
     pub to: u64,
-    /// Physical number of its first line.
-    pub line: u64,
+    /// Physical number of its first line; None where lines were never counted.
+    pub line: Option<u64>,
     /// Records.
     pub lines: u64,
     /// Blank lines.
     pub blank: u64,
+    /// The record that holds its first line, captured before it had a newline; not among `lines`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Ulid>,
     /// BLAKE3 of the run's bytes, in hex.
     pub blake3: String,
     /// The first ≤ 1 KiB below `to`.
@@ -114,10 +127,22 @@ pub struct Truncate {
     pub reason: Reason,
     /// The offset before.
     pub was: u64,
-    /// End of the prefix that still stands; 0 in this version.
+    /// End of the prefix that still stands, from which reading goes on.
     pub kept: u64,
-    /// Reserved: start of the suffix that still stands.
+    /// Start of the suffix that still stands, which ends at `was` or where an earlier one ended.
     pub kept_from: Option<u64>,
+    /// Physical lines before `kept`; None where they were never counted.
+    #[serde(default)]
+    pub kept_lines: Option<u64>,
+    /// Physical lines from `kept_from`.
+    #[serde(default)]
+    pub kept_from_lines: Option<u64>,
+    /// The first ≤ 1 KiB below `kept`.
+    #[serde(default)]
+    pub head: Option<Window>,
+    /// The ≤ 1 KiB just before `kept`.
+    #[serde(default)]
+    pub guard: Option<Window>,
 }
 
 /// See [`Entry::Rotate`].
@@ -125,7 +150,7 @@ pub struct Truncate {
 pub struct Rotate {
     /// Of the file that stands at the path now.
     pub file_id: Ulid,
-    /// 0.
+    /// 0 for a new file.
     pub epoch: u64,
     /// The file's stem.
     pub session_id: String,
@@ -146,7 +171,7 @@ pub struct Rotate {
     pub old_file_id: Ulid,
     /// Its inode.
     pub old_inode: u64,
-    /// Reserved: the offset from which the old file goes on.
+    /// The offset from which a known file goes on here, the old one or another; None for a new one.
     pub continues: Option<u64>,
 }
 
@@ -172,6 +197,118 @@ pub struct Delete {
     pub offset: u64,
 }
 
+/// See [`Entry::Settled`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settled {
+    /// Of which file.
+    pub file_id: Ulid,
+    /// In which epoch.
+    pub epoch: u64,
+    /// The file's stem.
+    pub session_id: String,
+    /// Absolute path, as text.
+    pub path: String,
+    /// The exact path when it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_base64: Option<String>,
+    /// Device, of the identity.
+    pub device: u64,
+    /// Inode, of the identity.
+    pub inode: u64,
+    /// Birth, of the identity.
+    pub btime: Option<Timestamp>,
+    /// ULID in the name of the batch.
+    pub batch: Option<Ulid>,
+    /// ULID of the record.
+    pub ulid: Ulid,
+    /// Offset of its first byte, where the cursor stays.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Physical number of the line; None where lines were never counted.
+    pub line: Option<u64>,
+    /// BLAKE3 of the bytes, in hex.
+    pub blake3: String,
+    /// The record of other bytes at the same place that this one replaces.
+    pub replaces: Option<Ulid>,
+}
+
+/// See [`Entry::Closed`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Closed {
+    /// Of which file.
+    pub file_id: Ulid,
+    /// Its epoch.
+    pub epoch: u64,
+    /// The file's stem.
+    pub session_id: String,
+    /// Absolute path, as text.
+    pub path: String,
+    /// The exact path when it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_base64: Option<String>,
+    /// The last device seen.
+    pub device: u64,
+    /// The last inode seen.
+    pub inode: u64,
+    /// How many bytes of it were captured.
+    pub offset: u64,
+    /// The unfinished line at the offset, at most 1 MiB of it, with U+FFFD where it is not UTF-8; None when
+    /// there is none, or it could not be read.
+    pub fragment: Option<String>,
+    /// The exact bytes of it when it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fragment_base64: Option<String>,
+    /// All of its bytes.
+    pub fragment_length: u64,
+    /// Bytes behind the offset that were seen by size and never read; None when nobody knows.
+    pub unread: Option<u64>,
+}
+
+/// See [`Entry::Linked`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Linked {
+    /// Of which file.
+    pub file_id: Ulid,
+    /// The other path, absolute, as text.
+    pub path: String,
+    /// The exact path when it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_base64: Option<String>,
+    /// Device, of the identity.
+    pub device: u64,
+    /// Inode, of the identity.
+    pub inode: u64,
+}
+
+/// See [`Entry::Skipped`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Of which file.
+    pub file_id: Ulid,
+    /// Absolute path, as text.
+    pub path: String,
+    /// The exact path when it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_base64: Option<String>,
+    /// The byte after the last newline that there was: the cursor stands here.
+    pub offset: u64,
+    /// The first ≤ 1 KiB below `offset`.
+    pub head: Window,
+    /// The ≤ 1 KiB just before `offset`.
+    pub guard: Window,
+}
+
+/// See [`Entry::Root`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Root {
+    /// Absolute path, as text.
+    pub path: String,
+    /// The exact path when it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_base64: Option<String>,
+}
+
 /// The line that seals a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
@@ -194,6 +331,27 @@ impl Entry {
             Self::Truncate(_) => "truncate",
             Self::Rotate(_) => "rotate",
             Self::Delete(_) => "delete",
+            Self::Settled(_) => "settled",
+            Self::Closed(_) => "closed",
+            Self::Linked(_) => "linked",
+            Self::Skipped(_) => "skipped",
+            Self::Root(_) => "root",
+        }
+    }
+
+    /// The files that it is about.
+    pub(crate) fn files(&self) -> [Option<Ulid>; 2] {
+        match self {
+            Self::New(entry) => [Some(entry.file_id), None],
+            Self::Captured(entry) => [Some(entry.file_id), None],
+            Self::Truncate(entry) => [Some(entry.file_id), None],
+            Self::Rotate(entry) => [Some(entry.file_id), Some(entry.old_file_id)],
+            Self::Delete(entry) => [Some(entry.file_id), None],
+            Self::Settled(entry) => [Some(entry.file_id), None],
+            Self::Closed(entry) => [Some(entry.file_id), None],
+            Self::Linked(entry) => [Some(entry.file_id), None],
+            Self::Skipped(entry) => [Some(entry.file_id), None],
+            Self::Root(_) => [None, None],
         }
     }
 
@@ -207,6 +365,11 @@ impl Entry {
             Self::Truncate(entry) => serde_json::to_vec(entry),
             Self::Rotate(entry) => serde_json::to_vec(entry),
             Self::Delete(entry) => serde_json::to_vec(entry),
+            Self::Settled(entry) => serde_json::to_vec(entry),
+            Self::Closed(entry) => serde_json::to_vec(entry),
+            Self::Linked(entry) => serde_json::to_vec(entry),
+            Self::Skipped(entry) => serde_json::to_vec(entry),
+            Self::Root(entry) => serde_json::to_vec(entry),
         }?;
         out.extend_from_slice(&body[1..]);
         out.push(b'\n');
@@ -226,6 +389,11 @@ impl Entry {
             "truncate" => serde_json::from_slice(line).map(Self::Truncate),
             "rotate" => serde_json::from_slice(line).map(Self::Rotate),
             "delete" => serde_json::from_slice(line).map(Self::Delete),
+            "settled" => serde_json::from_slice(line).map(Self::Settled),
+            "closed" => serde_json::from_slice(line).map(Self::Closed),
+            "linked" => serde_json::from_slice(line).map(Self::Linked),
+            "skipped" => serde_json::from_slice(line).map(Self::Skipped),
+            "root" => serde_json::from_slice(line).map(Self::Root),
             other => Err(serde::de::Error::custom(format!("unknown kind `{other}`"))),
         }
     }

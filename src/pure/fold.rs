@@ -1,15 +1,16 @@
 //! The state that the ledger adds up to: a cursor is a fold of the ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use crate::pure::entry::{Captured, Commit, Entry};
+use crate::pure::chain::Suffix;
+use crate::pure::entry::{Captured, Commit, Entry, New, Rotate, Settled, Truncate};
 use crate::pure::identity::{Evidence, Identity, Window};
-use crate::pure::record::path_from_text;
+use crate::pure::record::{SettledTail, path_from_text};
 
 /// Where a commit ends in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,11 +35,12 @@ pub struct Fold {
     pub captured_lines: u64,
     /// Bytes of all runs since the home was made.
     pub captured_bytes: u64,
-    /// Files that were deleted or rotated away.
-    pub files_gone: u64,
     /// When the last commit was made.
     pub at: Option<Timestamp>,
-    /// Files that are followed, and files that were deleted.
+    /// The roots over which a first pass was made, as text.
+    #[serde(default)]
+    pub roots: BTreeSet<String>,
+    /// Every file that was ever followed.
     #[serde(with = "by_id")]
     pub files: BTreeMap<Ulid, FileState>,
 }
@@ -63,14 +65,23 @@ pub struct FileState {
     pub btime: Option<Timestamp>,
     /// The current epoch.
     pub epoch: u64,
-    /// Physical lines before the offset.
-    pub line: u64,
+    /// Physical lines before the offset; null where they were never counted.
+    pub line: Option<u64>,
     /// The byte after the last captured line.
     pub offset: u64,
     /// Null at offset 0.
     pub head: Option<Window>,
     /// Null at offset 0.
     pub guard: Option<Window>,
+    /// What still stands behind a stretch that is being read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suffix: Option<Suffix>,
+    /// The last line, captured before it had a newline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<SettledTail>,
+    /// Other paths that were noted as showing it, as text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
     /// Whether it is still there.
     pub state: Presence,
 }
@@ -81,7 +92,9 @@ pub struct FileState {
 pub enum Presence {
     /// At its path, as far as we know.
     Followed,
-    /// Deleted.
+    /// Its path does not show it any more, and what its writer still adds is read.
+    Former,
+    /// Following has ended; kept, since it may come back.
     Gone,
 }
 
@@ -111,31 +124,140 @@ impl FileState {
         path_from_text(&self.path, self.path_base64.as_deref())
     }
 
-    fn at_start(entry: &StartOf<'_>) -> Self {
+    /// A file that stands here now.
+    fn at(place: &Place<'_>) -> Self {
         Self {
-            file_id: entry.file_id,
-            session_id: entry.session_id.to_owned(),
-            path: entry.path.to_owned(),
-            path_base64: entry.path_base64.cloned(),
-            device: entry.identity.device,
-            inode: entry.identity.inode,
-            btime: entry.identity.btime,
+            file_id: place.file_id,
+            session_id: place.session_id.to_owned(),
+            path: place.path.to_owned(),
+            path_base64: place.path_base64.cloned(),
+            device: place.identity.device,
+            inode: place.identity.inode,
+            btime: place.identity.btime,
             epoch: 0,
-            line: 0,
+            line: Some(0),
             offset: 0,
             head: None,
             guard: None,
+            suffix: None,
+            settled: None,
+            links: Vec::new(),
             state: Presence::Followed,
         }
     }
+
+    /// It stands there from now on.
+    fn move_to(&mut self, place: &Place<'_>) {
+        place.session_id.clone_into(&mut self.session_id);
+        place.path.clone_into(&mut self.path);
+        self.path_base64 = place.path_base64.cloned();
+        let Identity { device, inode, btime } = place.identity;
+        (self.device, self.inode, self.btime) = (device, inode, btime);
+        self.state = Presence::Followed;
+    }
+
+    fn truncate(&mut self, cut: &Truncate) -> Result<(), String> {
+        if self.epoch + 1 != cut.epoch || self.offset != cut.was || cut.kept > cut.was {
+            return Err(format!(
+                "a truncation at {} into epoch {} does not follow epoch {} at {}",
+                cut.was, cut.epoch, self.epoch, self.offset
+            ));
+        }
+        self.suffix = match cut.kept_from {
+            None => None,
+            Some(from) => Some(Suffix {
+                from,
+                to: self.suffix.map_or(self.offset, |suffix| suffix.to),
+                lines: cut.kept_from_lines.unwrap_or(0),
+                guard: self
+                    .suffix
+                    .map(|suffix| suffix.guard)
+                    .or(self.guard)
+                    .ok_or("a suffix is kept of nothing")?,
+            }),
+        };
+        self.epoch = cut.epoch;
+        (self.line, self.offset, self.head, self.guard) = (cut.kept_lines, cut.kept, cut.head, cut.guard);
+        self.settled = None;
+        Ok(())
+    }
+
+    fn captured(&mut self, run: &Captured) -> Result<(), String> {
+        let fits = run.line.map(|line| line - 1) == self.line;
+        if self.epoch != run.epoch || self.offset != run.from || !fits || run.to <= run.from {
+            return Err(format!(
+                "a run of file {} from {} in epoch {} (line {:?}) does not follow its cursor at {} in epoch {} ({:?} lines)",
+                run.file_id, run.from, run.epoch, run.line, self.offset, self.epoch, self.line
+            ));
+        }
+        if run.settled.is_some() && run.settled != self.settled.map(|settled| settled.ulid) {
+            return Err(format!(
+                "a run of file {} begins with a line that was not settled",
+                run.file_id
+            ));
+        }
+        self.offset = run.to;
+        let lines = run.lines + run.blank + u64::from(run.settled.is_some());
+        self.line = self.line.map(|line| line + lines);
+        (self.head, self.guard) = (Some(run.head), Some(run.guard));
+        (self.device, self.inode, self.btime) = (run.device, run.inode, run.btime);
+        self.settled = None;
+        if let Some(suffix) = self.suffix.filter(|suffix| suffix.from <= run.to) {
+            if suffix.from != run.to {
+                return Err(format!("a run of file {} reaches into what was kept", run.file_id));
+            }
+            self.line = self.line.map(|line| line + suffix.lines);
+            (self.offset, self.guard, self.suffix) = (suffix.to, Some(suffix.guard), None);
+        }
+        Ok(())
+    }
 }
 
-struct StartOf<'a> {
+/// Where a `new` or a `rotate` says that a file stands.
+struct Place<'a> {
     file_id: Ulid,
+    epoch: u64,
     session_id: &'a str,
     path: &'a str,
     path_base64: Option<&'a String>,
     identity: Identity,
+    continues: Option<u64>,
+}
+
+impl<'a> From<&'a New> for Place<'a> {
+    fn from(new: &'a New) -> Self {
+        Self {
+            file_id: new.file_id,
+            epoch: new.epoch,
+            session_id: &new.session_id,
+            path: &new.path,
+            path_base64: new.path_base64.as_ref(),
+            identity: Identity {
+                device: new.device,
+                inode: new.inode,
+                btime: new.btime,
+            },
+            continues: new.continues,
+        }
+    }
+}
+
+impl<'a> From<&'a Rotate> for Place<'a> {
+    fn from(rotate: &'a Rotate) -> Self {
+        Self {
+            file_id: rotate.file_id,
+            epoch: rotate.epoch,
+            session_id: &rotate.session_id,
+            path: &rotate.path,
+            path_base64: rotate.path_base64.as_ref(),
+            identity: Identity {
+                device: rotate.device,
+                inode: rotate.inode,
+                btime: rotate.btime,
+            },
+            continues: rotate.continues,
+        }
+    }
 }
 
 impl Default for Fold {
@@ -146,8 +268,8 @@ impl Default for Fold {
             ulid_high_water: Ulid::nil(),
             captured_lines: 0,
             captured_bytes: 0,
-            files_gone: 0,
             at: None,
+            roots: BTreeSet::new(),
             files: BTreeMap::new(),
         }
     }
@@ -157,50 +279,48 @@ impl Fold {
     /// Adds one fact. An error says how the fact contradicts what was before it.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), String> {
         match entry {
-            Entry::New(new) => self.start(&StartOf {
-                file_id: new.file_id,
-                session_id: &new.session_id,
-                path: &new.path,
-                path_base64: new.path_base64.as_ref(),
-                identity: Identity {
-                    device: new.device,
-                    inode: new.inode,
-                    btime: new.btime,
-                },
-            }),
-            Entry::Captured(run) => self.captured(run),
-            Entry::Truncate(cut) => {
-                let file = self.file(cut.file_id)?;
-                if file.epoch + 1 != cut.epoch || file.offset != cut.was {
-                    return Err(format!(
-                        "a truncation at {} into epoch {} does not follow epoch {} at {}",
-                        cut.was, cut.epoch, file.epoch, file.offset
-                    ));
-                }
-                file.epoch = cut.epoch;
-                (file.line, file.offset, file.head, file.guard) = (0, 0, None, None);
+            Entry::New(new) => self.place(&new.into()),
+            Entry::Rotate(rotate) => {
+                self.leave(rotate.old_file_id, &rotate.path)?;
+                self.place(&rotate.into())
+            }
+            Entry::Captured(run) => {
+                self.file(run.file_id)?.captured(run)?;
+                self.captured_lines += run.lines;
+                self.captured_bytes += run.to - run.from;
+                self.give_out(run.last);
                 Ok(())
             }
-            Entry::Rotate(rotate) => {
-                if self.files.remove(&rotate.old_file_id).is_none() {
-                    return Err(unknown(rotate.old_file_id));
-                }
-                self.files_gone += 1;
-                self.start(&StartOf {
-                    file_id: rotate.file_id,
-                    session_id: &rotate.session_id,
-                    path: &rotate.path,
-                    path_base64: rotate.path_base64.as_ref(),
-                    identity: Identity {
-                        device: rotate.device,
-                        inode: rotate.inode,
-                        btime: rotate.btime,
-                    },
-                })
+            Entry::Truncate(cut) => self.file(cut.file_id)?.truncate(cut),
+            Entry::Delete(delete) => self.leave(delete.file_id, &delete.path),
+            Entry::Settled(settled) => {
+                self.settled(settled)?;
+                self.captured_lines += 1;
+                self.give_out(Some(settled.ulid));
+                Ok(())
             }
-            Entry::Delete(delete) => {
-                self.file(delete.file_id)?.state = Presence::Gone;
-                self.files_gone += 1;
+            Entry::Closed(closed) => {
+                self.file(closed.file_id)?.state = Presence::Gone;
+                Ok(())
+            }
+            Entry::Linked(linked) => {
+                let links = &mut self.file(linked.file_id)?.links;
+                if !links.contains(&linked.path) {
+                    links.push(linked.path.clone());
+                }
+                Ok(())
+            }
+            Entry::Skipped(skipped) => {
+                let file = self.file(skipped.file_id)?;
+                if file.offset != 0 {
+                    return Err(format!("file {} was begun before it is skipped", skipped.file_id));
+                }
+                (file.offset, file.line) = (skipped.offset, None);
+                (file.head, file.guard) = (Some(skipped.head), Some(skipped.guard));
+                Ok(())
+            }
+            Entry::Root(root) => {
+                self.roots.insert(root.path.clone());
                 Ok(())
             }
         }
@@ -208,20 +328,12 @@ impl Fold {
 
     /// Whether these facts, one after the other, contradict neither each other nor what was before them.
     pub fn accepts(&self, entries: &[Entry]) -> Result<(), String> {
-        let mut trial = Self {
-            files: BTreeMap::new(),
-            ..Self::default()
-        };
+        let mut trial = Self::default();
         for entry in entries {
-            let before = match entry {
-                Entry::New(new) => new.file_id,
-                Entry::Captured(run) => run.file_id,
-                Entry::Truncate(cut) => cut.file_id,
-                Entry::Rotate(rotate) => rotate.old_file_id,
-                Entry::Delete(delete) => delete.file_id,
-            };
-            if let Some(file) = self.files.get(&before) {
-                trial.files.entry(before).or_insert_with(|| file.clone());
+            for named in entry.files().into_iter().flatten() {
+                if let Some(file) = self.files.get(&named) {
+                    trial.files.entry(named).or_insert_with(|| file.clone());
+                }
             }
         }
         entries.iter().try_for_each(|entry| trial.apply(entry))
@@ -234,45 +346,73 @@ impl Fold {
         self.at = Some(commit.at);
     }
 
-    /// How many files are followed.
+    /// How many files are followed at their paths.
     #[must_use]
     pub fn followed(&self) -> usize {
         let followed = |file: &&FileState| file.state == Presence::Followed;
         self.files.values().filter(followed).count()
     }
 
-    fn start(&mut self, start: &StartOf<'_>) -> Result<(), String> {
-        match self.files.insert(start.file_id, FileState::at_start(start)) {
-            None => Ok(()),
-            Some(twice) => Err(format!("file {} begins twice", twice.file_id)),
-        }
+    /// How many files were deleted, rotated away or replaced.
+    #[must_use]
+    pub fn gone(&self) -> usize {
+        self.files.len() - self.followed()
     }
 
-    fn captured(&mut self, run: &Captured) -> Result<(), String> {
-        let file = self.file(run.file_id)?;
-        if file.epoch != run.epoch || file.offset != run.from || file.line + 1 != run.line || run.to <= run.from {
+    fn place(&mut self, place: &Place<'_>) -> Result<(), String> {
+        let Some(continues) = place.continues else {
+            return match self.files.insert(place.file_id, FileState::at(place)) {
+                None => Ok(()),
+                Some(twice) => Err(format!("file {} begins twice", twice.file_id)),
+            };
+        };
+        let file = self.file(place.file_id)?;
+        if (file.offset, file.epoch) != (continues, place.epoch) {
             return Err(format!(
-                "a run of file {} from {} in epoch {} (line {}) does not follow its cursor at {} in epoch {} (line {})",
-                run.file_id, run.from, run.epoch, run.line, file.offset, file.epoch, file.line
+                "file {} goes on at {continues} in epoch {} and stood at {} in epoch {}",
+                place.file_id, place.epoch, file.offset, file.epoch
             ));
         }
-        file.offset = run.to;
-        file.line += run.lines + run.blank;
-        (file.head, file.guard) = (Some(run.head), Some(run.guard));
-        (file.device, file.inode, file.btime) = (run.device, run.inode, run.btime);
-        self.captured_lines += run.lines;
-        self.captured_bytes += run.to - run.from;
-        self.ulid_high_water = self.ulid_high_water.max(run.last.unwrap_or(Ulid::nil()));
+        file.move_to(place);
         Ok(())
     }
 
-    fn file(&mut self, file_id: Ulid) -> Result<&mut FileState, String> {
-        self.files.get_mut(&file_id).ok_or_else(|| unknown(file_id))
+    /// A path does not show a file any more. If the file stands elsewhere by now, nothing changes for it.
+    fn leave(&mut self, file_id: Ulid, path: &str) -> Result<(), String> {
+        let file = self.file(file_id)?;
+        if file.path == path && file.state == Presence::Followed {
+            file.state = Presence::Former;
+        }
+        Ok(())
     }
-}
 
-fn unknown(file_id: Ulid) -> String {
-    format!("file {file_id} was never begun")
+    fn settled(&mut self, settled: &Settled) -> Result<(), String> {
+        let file = self.file(settled.file_id)?;
+        let before = file.settled.map(|before| before.ulid);
+        if (file.epoch, file.offset, before) != (settled.epoch, settled.offset, settled.replaces) {
+            return Err(format!(
+                "a settled line of file {} at {} in epoch {} is not at its cursor at {} in epoch {}",
+                settled.file_id, settled.offset, settled.epoch, file.offset, file.epoch
+            ));
+        }
+        let hash = blake3::Hash::from_hex(&settled.blake3).map_err(|error| error.to_string())?;
+        file.settled = Some(SettledTail {
+            ulid: settled.ulid,
+            length: settled.length,
+            hash,
+        });
+        Ok(())
+    }
+
+    fn give_out(&mut self, ulid: Option<Ulid>) {
+        self.ulid_high_water = self.ulid_high_water.max(ulid.unwrap_or(Ulid::nil()));
+    }
+
+    fn file(&mut self, file_id: Ulid) -> Result<&mut FileState, String> {
+        self.files
+            .get_mut(&file_id)
+            .ok_or_else(|| format!("file {file_id} was never begun"))
+    }
 }
 
 mod by_id {

@@ -99,14 +99,15 @@ impl Evidence {
     }
 }
 
-mod hex {
+/// A hash as 64 hex digits.
+pub(crate) mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(super) fn serialize<S: Serializer>(hash: &blake3::Hash, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(hash: &blake3::Hash, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&hash.to_hex())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<blake3::Hash, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<blake3::Hash, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
         blake3::Hash::from_hex(text.as_bytes()).map_err(D::Error::custom)
     }

@@ -7,8 +7,8 @@ use memchr::{memchr, memrchr};
 pub struct Line<'a> {
     /// Offset in the file of its first byte.
     pub offset: u64,
-    /// Physical line number in its epoch, from 1.
-    pub number: u64,
+    /// Physical line number in its epoch, from 1; None where lines were never counted.
+    pub number: Option<u64>,
     /// Its bytes without the `\n`; a `\r` before that is part of the line.
     pub bytes: &'a [u8],
 }
@@ -29,7 +29,7 @@ pub fn whole(bytes: &[u8]) -> usize {
 
 /// The lines of `bytes`, all of them whole, the first one at `offset` and with number `number`.
 #[must_use]
-pub fn lines(bytes: &[u8], offset: u64, number: u64) -> Lines<'_> {
+pub fn lines(bytes: &[u8], offset: u64, number: Option<u64>) -> Lines<'_> {
     Lines { bytes, offset, number }
 }
 
@@ -38,7 +38,7 @@ pub fn lines(bytes: &[u8], offset: u64, number: u64) -> Lines<'_> {
 pub struct Lines<'a> {
     bytes: &'a [u8],
     offset: u64,
-    number: u64,
+    number: Option<u64>,
 }
 
 impl<'a> Iterator for Lines<'a> {
@@ -53,7 +53,7 @@ impl<'a> Iterator for Lines<'a> {
         };
         self.bytes = &self.bytes[end + 1..];
         self.offset = line.end();
-        self.number += 1;
+        self.number = self.number.map(|number| number + 1);
         Some(line)
     }
 }
@@ -66,15 +66,15 @@ mod tests {
     fn only_a_newline_ends_a_line() {
         let bytes = b"a\r\n\n\0b\xff\xe2\x80\xa8c\nrest";
         assert_eq!(whole(bytes), bytes.len() - 4);
-        let found: Vec<_> = lines(bytes, 100, 7)
+        let found: Vec<_> = lines(bytes, 100, Some(7))
             .map(|line| (line.offset, line.number, line.bytes))
             .collect();
         assert_eq!(
             found,
             [
-                (100, 7, &b"a\r"[..]),
-                (103, 8, &b""[..]),
-                (104, 9, &b"\0b\xff\xe2\x80\xa8c"[..]),
+                (100, Some(7), &b"a\r"[..]),
+                (103, Some(8), &b""[..]),
+                (104, Some(9), &b"\0b\xff\xe2\x80\xa8c"[..]),
             ]
         );
     }
@@ -82,6 +82,6 @@ mod tests {
     #[test]
     fn a_rest_without_newline_holds_no_whole_line() {
         assert_eq!(whole(b"half"), 0);
-        assert_eq!(lines(b"half", 0, 1).count(), 0);
+        assert_eq!(lines(b"half", 0, None).count(), 0);
     }
 }

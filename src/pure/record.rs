@@ -8,7 +8,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
@@ -88,6 +88,35 @@ fn push_json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
     let _ = serde_json::to_writer(out, value);
 }
 
+/// A last line that was captured without its newline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledTail {
+    /// Its record.
+    pub ulid: Ulid,
+    /// Bytes.
+    pub length: u64,
+    /// BLAKE3 of them.
+    #[serde(with = "crate::pure::identity::hex")]
+    pub hash: blake3::Hash,
+}
+
+/// How a line came to its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// It ended with a newline.
+    pub terminated: bool,
+    /// The record that it replaces.
+    pub replaces: Option<Ulid>,
+}
+
+impl Ending {
+    /// That of nearly every line.
+    pub const NEWLINE: Self = Self {
+        terminated: true,
+        replaces: None,
+    };
+}
+
 /// What is said of a line after its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traits {
@@ -151,12 +180,11 @@ impl Envelopes {
         push_json(out, &file.identity.inode);
         out.extend_from_slice(br#","agent":"#);
         push_json(out, &file.agent);
-        out.extend_from_slice(br#","terminated":true,"json":"#);
         this
     }
 
     /// Writes the envelope of a line that is in memory.
-    pub fn push(&self, out: &mut Vec<u8>, ulid: Ulid, appended_at: &str, line: &Line<'_>) {
+    pub fn push(&self, out: &mut Vec<u8>, ulid: Ulid, appended_at: &str, line: &Line<'_>, ending: Ending) {
         Self::open(out, ulid, appended_at);
         let traits = if let Ok(text) = str::from_utf8(line.bytes) {
             out.pop();
@@ -172,7 +200,8 @@ impl Envelopes {
                 role: None,
             }
         };
-        self.close(out, line.offset, line.bytes.len() as u64, line.number, traits);
+        let length = line.bytes.len() as u64;
+        self.close(out, line.offset, length, line.number, traits, ending);
     }
 
     /// Writes an envelope up to and with the quote that opens `surface`.
@@ -190,7 +219,15 @@ impl Envelopes {
     }
 
     /// Writes the rest of an envelope, from behind the quote that closes `surface`.
-    pub fn close(&self, out: &mut Vec<u8>, offset: u64, length: u64, number: u64, traits: Traits) {
+    pub fn close(
+        &self,
+        out: &mut Vec<u8>,
+        offset: u64,
+        length: u64,
+        number: Option<u64>,
+        traits: Traits,
+        ending: Ending,
+    ) {
         out.extend_from_slice(&self.before_role);
         out.extend_from_slice(Role::json(traits.role).as_bytes());
         out.extend_from_slice(&self.before_offset);
@@ -200,7 +237,14 @@ impl Envelopes {
         out.extend_from_slice(br#","line":"#);
         push_json(out, &number);
         out.extend_from_slice(&self.after_line);
-        out.extend_from_slice(if traits.json { b"true" } else { b"false" });
+        out.extend_from_slice(br#","terminated":"#);
+        push_json(out, &ending.terminated);
+        out.extend_from_slice(br#","json":"#);
+        push_json(out, &traits.json);
+        if let Some(replaced) = ending.replaces {
+            out.extend_from_slice(br#","replaces":"#);
+            push_json(out, &replaced);
+        }
         out.extend_from_slice(b"}");
         out.extend_from_slice(END.as_bytes());
         out.push(b'\n');
@@ -304,11 +348,11 @@ mod tests {
     fn envelope(path: &[u8], bytes: &[u8]) -> Vec<u8> {
         let line = Line {
             offset: 1024,
-            number: 7,
+            number: Some(7),
             bytes,
         };
         let mut out = Vec::new();
-        Envelopes::of(&file(path)).push(&mut out, Ulid::from_parts(4, 5), "T", &line);
+        Envelopes::of(&file(path)).push(&mut out, Ulid::from_parts(4, 5), "T", &line, Ending::NEWLINE);
         assert_eq!(out.pop(), Some(b'\n'));
         out
     }

@@ -1,7 +1,5 @@
 //! The transition table: what a look means for what we know of a path.
 
-use crate::pure::identity::Identity;
-
 /// One observation of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
@@ -30,12 +28,31 @@ pub enum Why {
 /// What a look at a regular file saw, from `fstat` of the very descriptor that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sight {
-    /// Which inode it is.
-    pub identity: Identity,
+    /// Whose inode it is.
+    pub whose: Whose,
     /// Its size in bytes.
     pub size: u64,
-    /// What stands in the evidence windows.
+    /// What stands in the evidence windows of its cursor.
     pub content: Content,
+}
+
+/// Whose inode a path shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// That of the cursor at this path.
+    Ours,
+    /// Nobody follows it, and no gone cursor explains it.
+    Nobodys,
+    /// A cursor follows it whose own path does not show it any more, and head and guard hold.
+    Moved,
+    /// A cursor follows it at a path that still shows it.
+    Linked,
+    /// A gone cursor explains it: the same inode, with head and guard; or, at its old path, a new inode whose
+    /// content repeats the whole run chain.
+    Returned,
+    /// The inode of the cursor at this path is gone for good, and the content of this new one repeats the
+    /// whole run chain.
+    Successor,
 }
 
 /// Whether the evidence windows hold what they held.
@@ -54,17 +71,20 @@ pub enum Content {
 pub enum Known {
     /// Nothing, or only files that are gone.
     Nothing,
-    /// We follow a file there.
+    /// A cursor was here, and its inode has been matched elsewhere since.
+    Left,
+    /// A cursor follows a file here.
     Followed(Position),
 }
 
 /// Where we are in a file that we follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// Which inode it is.
-    pub identity: Identity,
     /// The byte after the last line that the sink accepted.
     pub offset: u64,
+    /// The end of everything that is captured: the offset, or, while what a rewrite touched is read again, the
+    /// end of what still stands behind it.
+    pub end: u64,
     /// The size at the last look.
     pub size_seen: u64,
 }
@@ -88,15 +108,23 @@ pub enum Step {
     Stay,
     /// A new file: event `new`, read from offset 0.
     New,
+    /// A known file is here now: event `new` with `continues`, no line again.
+    Resume,
+    /// Another name of a file that is followed elsewhere: captured there; noted once.
+    Link,
     /// Read on; each completed line is an event `append`.
     Append,
     /// The writer took back its unfinished tail: forget what is known of the tail, no event; read on.
     Withdraw,
-    /// Event `truncate`, a new epoch.
+    /// Hash the run chain anew; if a run differs, event `truncate` and a new epoch for what differs.
     Truncate(Reason),
-    /// Event `rotate`: the path shows a new file, read from offset 0.
+    /// Event `rotate`: the path shows a new file, read from offset 0; the old one is followed on.
     Rotate,
-    /// Event `delete`.
+    /// Event `rotate` with `continues`: the path shows another file that is known; the old one is followed on.
+    Replace,
+    /// Event `rotate` with `continues`: the same file on a new inode, no line again.
+    Succeed,
+    /// Event `delete`; the old handle is followed on.
     Delete,
 }
 
@@ -104,98 +132,138 @@ pub enum Step {
 /// fits wins.
 #[must_use]
 pub fn step(known: Known, look: Look) -> Step {
-    match (known, look) {
-        (_, Look::Unknown(_)) => Step::Wait,
-        (Known::Nothing, Look::Absent) => Step::Stay,
-        (Known::Nothing, Look::Present(_)) => Step::New,
-        (Known::Followed(_), Look::Absent) => Step::Delete,
-        (Known::Followed(at), Look::Present(sight)) if !at.identity.same(&sight.identity) => Step::Rotate,
-        (Known::Followed(at), Look::Present(sight)) if sight.size < at.offset => Step::Truncate(Reason::Shrank),
-        (Known::Followed(at), Look::Present(sight)) => match sight.content {
-            Content::Differs => Step::Truncate(Reason::Rewritten),
-            Content::NotCompared => Step::Wait,
-            Content::Holds if sight.size < at.size_seen => Step::Withdraw,
-            Content::Holds if sight.size > at.offset => Step::Append,
-            Content::Holds => Step::Stay,
-        },
+    use Known::{Followed, Left, Nothing};
+    use Look::{Absent, Present, Unknown};
+    use Whose::{Linked, Moved, Nobodys, Ours, Returned, Successor};
+    let (known, sight) = match (known, look) {
+        (_, Unknown(_)) => return Step::Wait,
+        (Nothing, Absent) => return Step::Stay,
+        (Left | Followed(_), Absent) => return Step::Delete,
+        (known, Present(sight)) => (known, sight),
+    };
+    match (known, sight.whose) {
+        (Nothing, Nobodys) => Step::New,
+        (Nothing | Left, Moved | Returned) => Step::Resume,
+        (Nothing | Left, Linked) => Step::Link,
+        (Followed(at), Ours) => same_inode(at, sight),
+        (Left | Followed(_), Nobodys) => Step::Rotate,
+        (Followed(_), Moved | Returned) => Step::Replace,
+        (Followed(_), Successor) => Step::Succeed,
+        // What stands here is captured elsewhere, and what stood here is gone.
+        (Followed(_), Linked) => Step::Delete,
+        // Both need a cursor at this path: the look is older than what we know by now.
+        (Nothing | Left, Ours | Successor) => Step::Wait,
+    }
+}
+
+/// The rows of one and the same inode.
+fn same_inode(at: Position, sight: Sight) -> Step {
+    if sight.size < at.end {
+        return Step::Truncate(Reason::Shrank);
+    }
+    match sight.content {
+        Content::Differs => Step::Truncate(Reason::Rewritten),
+        // It shrank between `fstat` and the read.
+        Content::NotCompared => Step::Wait,
+        Content::Holds if sight.size < at.size_seen => Step::Withdraw,
+        Content::Holds if sight.size > at.offset => Step::Append,
+        Content::Holds => Step::Stay,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use Content::{Differs, Holds, NotCompared};
+    use Whose::{Linked, Moved, Nobodys, Ours, Returned, Successor};
+
     use super::*;
 
-    fn inode(inode: u64) -> Identity {
-        Identity {
-            device: 1,
-            inode,
-            btime: None,
-        }
-    }
+    const EVERYBODY: [Whose; 6] = [Ours, Nobodys, Moved, Linked, Returned, Successor];
 
     fn followed(offset: u64, size_seen: u64) -> Known {
         Known::Followed(Position {
-            identity: inode(7),
             offset,
+            end: offset,
             size_seen,
         })
     }
 
-    fn present(number: u64, size: u64, content: Content) -> Look {
-        Look::Present(Sight {
-            identity: inode(number),
-            size,
-            content,
-        })
+    fn present(whose: Whose, size: u64, content: Content) -> Look {
+        Look::Present(Sight { whose, size, content })
     }
 
     #[test]
-    fn every_row_of_the_table_gives_its_step() {
-        use Content::{Differs, Holds, NotCompared};
+    fn every_row_of_one_inode_gives_its_step() {
+        let (shrank, rewritten) = (Step::Truncate(Reason::Shrank), Step::Truncate(Reason::Rewritten));
         let rows = [
-            (Known::Nothing, present(7, 0, NotCompared), Step::New),
-            (Known::Nothing, Look::Absent, Step::Stay),
-            (followed(10, 10), present(7, 10, Holds), Step::Stay),
-            (followed(10, 10), present(7, 20, Holds), Step::Append),
-            (followed(0, 0), present(7, 5, Holds), Step::Append),
-            (followed(10, 15), present(7, 10, Holds), Step::Withdraw),
-            (followed(10, 15), present(7, 12, Holds), Step::Withdraw),
-            (followed(10, 15), present(7, 15, Holds), Step::Append),
-            (
-                followed(10, 10),
-                present(7, 9, NotCompared),
-                Step::Truncate(Reason::Shrank),
-            ),
-            (
-                followed(10, 10),
-                present(7, 10, Differs),
-                Step::Truncate(Reason::Rewritten),
-            ),
-            (
-                followed(10, 15),
-                present(7, 12, Differs),
-                Step::Truncate(Reason::Rewritten),
-            ),
-            (
-                followed(10, 10),
-                present(7, 99, Differs),
-                Step::Truncate(Reason::Rewritten),
-            ),
-            (followed(10, 10), present(8, 10, NotCompared), Step::Rotate),
-            (followed(10, 10), present(8, 3, NotCompared), Step::Rotate),
-            (followed(10, 10), Look::Absent, Step::Delete),
-            (followed(10, 10), present(7, 10, NotCompared), Step::Wait),
+            (followed(10, 10), 10, Holds, Step::Stay),
+            (followed(10, 10), 20, Holds, Step::Append),
+            (followed(0, 0), 5, Holds, Step::Append),
+            (followed(10, 15), 10, Holds, Step::Withdraw),
+            (followed(10, 15), 12, Holds, Step::Withdraw),
+            (followed(10, 15), 15, Holds, Step::Append),
+            (followed(10, 10), 9, NotCompared, shrank),
+            (followed(10, 10), 10, Differs, rewritten),
+            (followed(10, 15), 12, Differs, rewritten),
+            (followed(10, 10), 99, Differs, rewritten),
+            (followed(10, 10), 10, NotCompared, Step::Wait),
         ];
-        for (known, look, expected) in rows {
+        for (known, size, content, expected) in rows {
+            let look = present(Ours, size, content);
             assert_eq!(step(known, look), expected, "{known:?} sees {look:?}");
         }
+        let reading_again = Known::Followed(Position {
+            offset: 10,
+            end: 50,
+            size_seen: 60,
+        });
+        assert_eq!(step(reading_again, present(Ours, 49, Holds)), shrank);
+        assert_eq!(step(reading_again, present(Ours, 60, Holds)), Step::Append);
+    }
+
+    #[test]
+    fn every_row_of_another_inode_gives_its_step() {
+        let rows = [
+            (Nobodys, [Step::New, Step::Rotate, Step::Rotate]),
+            (Moved, [Step::Resume, Step::Resume, Step::Replace]),
+            (Linked, [Step::Link, Step::Link, Step::Delete]),
+            (Returned, [Step::Resume, Step::Resume, Step::Replace]),
+            (Successor, [Step::Wait, Step::Wait, Step::Succeed]),
+        ];
+        for (whose, expected) in rows {
+            let all = [Known::Nothing, Known::Left, followed(10, 15)];
+            for (known, expected) in all.into_iter().zip(expected) {
+                let look = present(whose, 20, NotCompared);
+                assert_eq!(step(known, look), expected, "{known:?} sees {look:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_absent_is_deleted_once() {
+        assert_eq!(step(Known::Nothing, Look::Absent), Step::Stay);
+        assert_eq!(step(Known::Left, Look::Absent), Step::Delete);
+        assert_eq!(step(followed(10, 10), Look::Absent), Step::Delete);
     }
 
     #[test]
     fn a_failed_look_changes_nothing_whatever_is_known() {
         for why in [Why::Failed, Why::Vanished, Why::RootMissing, Why::OtherDevice] {
-            for known in [Known::Nothing, followed(0, 0), followed(10, 15)] {
+            for known in [Known::Nothing, Known::Left, followed(0, 0), followed(10, 15)] {
                 assert_eq!(step(known, Look::Unknown(why)), Step::Wait);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_from_a_cursor_by_a_look_that_is_out_of_date() {
+        for whose in EVERYBODY {
+            for known in [Known::Nothing, Known::Left] {
+                let found = step(known, present(whose, 20, Holds));
+                assert!(
+                    !matches!(found, Step::Append | Step::Truncate(_) | Step::Withdraw),
+                    "{found:?}"
+                );
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Where lines come from: the `Source` trait, and what passes between a source and its sink.
 
 pub mod polling;
+mod recheck;
 pub mod roots;
 pub mod scope;
 mod streamed;
@@ -9,7 +10,7 @@ pub mod tailer;
 pub mod tree;
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,9 +18,11 @@ use crossbeam_channel::Receiver;
 use jiff::Timestamp;
 
 use crate::error::Error;
-use crate::pure::identity::{Evidence, Window};
-use crate::pure::record::LogFile;
+use crate::pure::chain::{Chain, Kept};
+use crate::pure::identity::{Evidence, Identity, Window};
+use crate::pure::record::{LogFile, SettledTail};
 use crate::pure::step::Reason;
+use ulid::Ulid;
 
 /// A source of transitions and lines.
 ///
@@ -34,6 +37,10 @@ pub trait Source: Send {
     /// Within one file, a transition comes before its lines and lines come in order. Files that are new to
     /// a pass come in the order of their paths; deletions come last.
     fn poll(&mut self, budget: Budget, sink: &mut dyn EventSink) -> Result<PollReport, Error>;
+
+    /// Ends the following of files that no later source could find again, since nothing names them any more: what
+    /// is left in them is handed to `sink`. To be called before the last commit; afterwards the source is done.
+    fn finish(&mut self, sink: &mut dyn EventSink) -> Result<(), Error>;
 
     /// Sleeps until something may have changed, `wake` speaks, or `deadline` comes, whichever is first.
     fn wait(&mut self, deadline: Instant, wake: &Receiver<Wake>) -> Wake;
@@ -54,7 +61,17 @@ pub trait EventSink {
     fn lines(&mut self, block: &Block<'_>) -> Result<usize, Error>;
 
     /// One line that does not fit a block.
-    fn long_line(&mut self, line: &mut dyn LongLine) -> Result<LongVerdict, Error>;
+    fn long_line(&mut self, line: &dyn LongLine) -> Result<LongVerdict, Error>;
+
+    /// The last line of a file, which has no newline and has been quiet: taken when it is one complete JSON object.
+    fn settle(&mut self, tail: &dyn LongLine) -> Result<SettleVerdict, Error>;
+
+    /// A fact that is no transition.
+    fn fact(&mut self, fact: &Fact<'_>) -> Result<Verdict, Error>;
+
+    /// What stands captured of a file, everything that was taken included; None when it cannot be told now, and
+    /// must be asked again. A sink that keeps no history tells of none, and then nothing is known to stand.
+    fn chain(&mut self, file: &LogFile) -> Result<Option<Chain>, Error>;
 }
 
 /// Whether a sink took what it was given.
@@ -79,27 +96,91 @@ pub enum LongVerdict {
     Changed,
 }
 
+/// Whether a sink took a last line without a newline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettleVerdict {
+    /// It did.
+    Taken(SettledTail),
+    /// It is not one complete JSON object, or was taken before: it waits for its newline.
+    Waits,
+    /// It did not; the line must be offered again.
+    Refused,
+    /// There is no room for this line, though there may be for others.
+    NoRoom,
+    /// The file changed under the reading.
+    Changed,
+}
+
+/// A fact that is no transition.
+#[derive(Debug, Clone, Copy)]
+pub enum Fact<'a> {
+    /// Following a file has ended.
+    Closed {
+        /// Which file.
+        file: &'a LogFile,
+        /// How many bytes of it were taken.
+        offset: u64,
+        /// The beginning of its unfinished line, at most 1 MiB.
+        fragment: &'a [u8],
+        /// All of that line.
+        fragment_length: u64,
+        /// Bytes that were seen by size and never read; None when nobody knows.
+        unread: Option<u64>,
+    },
+    /// Another path shows a file that is followed.
+    Linked {
+        /// Which file.
+        file: &'a LogFile,
+        /// The other path.
+        path: &'a Path,
+        /// What the path shows.
+        identity: Identity,
+    },
+    /// The first pass over a root is done. It counts only once this is durable.
+    FirstPass {
+        /// The root.
+        root: &'a Path,
+    },
+}
+
+/// Where a file is begun of which the first look over its root is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skipped {
+    /// The byte after its last newline.
+    pub offset: u64,
+    /// Beside that.
+    pub evidence: Evidence,
+}
+
 /// What happened to a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transition {
-    /// It was not known.
+    /// It is at this path now.
     New {
         /// Its modification time.
         mtime: Timestamp,
+        /// Where a known file goes on; None for a new one.
+        continues: Option<u64>,
+        /// What it holds by now is left out up to here.
+        skipped: Option<Skipped>,
     },
-    /// Content below the offset is gone or differs; everything is read again in a new epoch.
+    /// Content below the offset is gone or differs; what differs is read again in a new epoch.
     Truncate {
         /// Why.
         reason: Reason,
         /// The offset before.
         was: u64,
+        /// What still stands.
+        kept: Kept,
     },
-    /// It stands where another file stood.
+    /// It stands where another file, or another inode of the same file, stood.
     Rotate {
         /// That file.
         old: Arc<LogFile>,
         /// Modification time of the new one.
         mtime: Timestamp,
+        /// Where a known file goes on; None for a new one.
+        continues: Option<u64>,
     },
     /// It is gone.
     Delete {
@@ -119,10 +200,23 @@ pub struct Block<'a> {
     pub lead: usize,
     /// Offset of the first line.
     pub offset: u64,
-    /// Physical number of the first line, from 1.
-    pub number: u64,
+    /// Physical number of the first line, from 1; None where lines were never counted.
+    pub number: Option<u64>,
     /// The evidence at `offset`; None at 0.
     pub evidence: Option<&'a Evidence>,
+    /// What is known of the first line.
+    pub first: First,
+}
+
+/// What is known of a line that was unfinished before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum First {
+    /// Nothing: it is captured.
+    Fresh,
+    /// It was captured without its newline, as this record, and is not captured again.
+    Settled(Ulid),
+    /// Other bytes were captured in its place, as this record; it is captured and replaces them.
+    Replaces(Ulid),
 }
 
 impl Block<'_> {
@@ -144,20 +238,30 @@ pub trait LongLine {
     /// Its length without the newline.
     fn length(&self) -> u64;
 
-    /// Its physical number, from 1.
-    fn number(&self) -> u64;
+    /// Its physical number, from 1; None where lines were never counted.
+    fn number(&self) -> Option<u64>;
 
-    /// Its first 1 KiB: another one of equal length in its place begins otherwise, as a rule.
+    /// Whether it ends with a newline; else it ends with what is known of its file.
+    fn terminated(&self) -> bool;
+
+    /// What was captured in its place before it had a newline.
+    fn settled(&self) -> Option<SettledTail>;
+
+    /// Its first ≤ 1 KiB: another one of equal length in its place begins otherwise, as a rule.
     fn opening(&self) -> Window;
 
     /// Reads it from its first byte; the newline is not given out. At least one reading must be to the end,
     /// and whether the bytes were those of one and the same line is known only from [`LongLine::check`].
     fn read(&self) -> Box<dyn Read + '_>;
 
-    /// To be asked after the last reading, before the line is committed: the evidence behind the line, or
-    /// None when the file changed meanwhile.
-    fn check(&self) -> Option<Evidence>;
+    /// To be asked after the last reading, before the line is committed: the evidence behind the line (None for
+    /// one without newline), or that the file changed meanwhile.
+    fn check(&self) -> Result<Option<Evidence>, Changed>;
 }
+
+/// A file changed while it was read; what was read is thrown away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Changed;
 
 /// How much one poll may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

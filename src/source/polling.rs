@@ -72,6 +72,10 @@ impl Source for PollingSource {
         Ok(report)
     }
 
+    fn finish(&mut self, sink: &mut dyn EventSink) -> Result<(), Error> {
+        self.tailer.finish(sink)
+    }
+
     fn wait(&mut self, deadline: Instant, wake: &Receiver<Wake>) -> Wake {
         // While the sink refuses, nothing is looked for: only the deadline can change anything.
         let mut until = if self.refused {

@@ -4,19 +4,20 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use super::LongLine;
 use super::tail::{Cursor, window_holds};
 use super::tree::{Log, read_full};
+use super::{Changed, LongLine};
 use crate::limits::WINDOW_BYTES_MAX;
 use crate::pure::identity::{Evidence, Window};
-use crate::pure::record::LogFile;
+use crate::pure::record::{LogFile, SettledTail};
 
 /// A line that is read in pieces.
 pub(super) struct Streamed<'a> {
     log: &'a dyn Log,
     cursor: &'a Cursor,
-    /// Offset of the byte after its newline.
+    /// Offset of the byte after its last one, the newline not counted.
     end: u64,
+    terminated: bool,
     /// Its first bytes.
     opening: Window,
     /// Its last bytes, as the first whole reading gave them out: those are captured.
@@ -26,12 +27,14 @@ pub(super) struct Streamed<'a> {
 }
 
 impl<'a> Streamed<'a> {
-    /// The line at the cursor, which ends before `end` and begins with `opening`.
-    pub(super) fn new(log: &'a dyn Log, cursor: &'a Cursor, end: u64, opening: Window) -> Self {
+    /// The line at the cursor, whose last byte is before `end`, with a newline there or not, and which begins
+    /// with `opening`.
+    pub(super) fn new(log: &'a dyn Log, cursor: &'a Cursor, end: u64, terminated: bool, opening: Window) -> Self {
         Self {
             log,
             cursor,
             end,
+            terminated,
             opening,
             closing: RefCell::default(),
             failure: Cell::default(),
@@ -54,55 +57,76 @@ impl LongLine for Streamed<'_> {
     }
 
     fn length(&self) -> u64 {
-        self.end - self.cursor.offset - 1
+        self.end - self.cursor.offset
     }
 
     fn opening(&self) -> Window {
         self.opening
     }
 
-    fn number(&self) -> u64 {
-        self.cursor.line + 1
+    fn number(&self) -> Option<u64> {
+        self.cursor.line.map(|line| line + 1)
+    }
+
+    fn terminated(&self) -> bool {
+        self.terminated
+    }
+
+    fn settled(&self) -> Option<SettledTail> {
+        self.cursor.settled
     }
 
     fn read(&self) -> Box<dyn Read + '_> {
         Box::new(Pieces {
             log: self.log,
             at: self.cursor.offset,
-            end: self.end - 1,
+            end: self.end,
             last: Vec::new(),
             closing: &self.closing,
             failure: &self.failure,
         })
     }
 
-    fn check(&self) -> Option<Evidence> {
+    fn check(&self) -> Result<Option<Evidence>, Changed> {
+        let opening = self.opening_stands().ok_or(Changed)?;
+        if !self.terminated {
+            return Ok(None);
+        }
+        self.evidence_behind(&opening).map(Some).ok_or(Changed)
+    }
+}
+
+impl Streamed<'_> {
+    /// The file from the guard to the end of the opening, if it is long enough and holds both.
+    fn opening_stands(&self) -> Option<Vec<u8>> {
         let before = self.cursor.evidence.as_ref();
         let lead = before.map_or(0, |evidence| evidence.guard.bytes());
         let start = self.cursor.offset - lead as u64;
-        if self.log.stat().ok()?.size < self.end {
+        if self.log.stat().ok()?.size < self.end + u64::from(self.terminated) {
             return None;
         }
-        let mut bytes = [0; 2 * WINDOW_BYTES_MAX];
-        let bytes = &mut bytes[..lead + WINDOW_BYTES_MAX];
-        let read = read_full(self.log, bytes, start).ok()?;
+        let mut bytes = vec![0; lead + self.opening.bytes()];
+        let read = read_full(self.log, &mut bytes, start).ok()?;
         let (guard, opening) = bytes[..read].split_at_checked(lead)?;
-        if !self.opening.holds(opening) || before.is_some_and(|before| !before.guard.holds(guard)) {
-            return None;
-        }
-        let head = match before {
+        let stands = self.opening.holds(opening) && before.is_none_or(|before| before.guard.holds(guard));
+        stands.then_some(bytes)
+    }
+
+    /// The evidence behind the newline of a line that is longer than both windows.
+    fn evidence_behind(&self, opening: &[u8]) -> Option<Evidence> {
+        let head = match &self.cursor.evidence {
             Some(before) if before.head.bytes() == WINDOW_BYTES_MAX => {
                 let holds = window_holds(self.log, &before.head, 0).ok()?;
                 holds.then_some(before.head)?
             }
             // Then the guard begins at the start of the file.
-            _ => Window::over(&bytes[..WINDOW_BYTES_MAX]),
+            _ => Window::over(opening.get(..WINDOW_BYTES_MAX)?),
         };
         // The new guard is made of what was read, so that a change that comes only now is seen by the next look.
         let mut closing = self.closing.borrow().clone();
         closing.push(b'\n');
         let guard = Window::over(&closing);
-        let holds = window_holds(self.log, &guard, self.end - closing.len() as u64).ok()?;
+        let holds = window_holds(self.log, &guard, self.end + 1 - closing.len() as u64).ok()?;
         (holds && closing.len() == WINDOW_BYTES_MAX).then_some(Evidence { head, guard })
     }
 }

@@ -4,14 +4,16 @@ use std::io;
 use std::sync::Arc;
 
 use super::streamed::Streamed;
-use super::tree::{Log, Stat, read_full};
-use super::{Block, EventSink, LongVerdict};
+use super::tree::{Log, read_full};
+use super::{Block, EventSink, First, LongVerdict, SettleVerdict};
 use crate::error::Error;
 use crate::limits::{READ_BYTES, TURN_BYTES, WINDOW_BYTES_MAX};
+use crate::pure::chain::{Kept, Suffix};
+use crate::pure::fold::FileState;
 use crate::pure::identity::{Evidence, Window, window_bytes};
 use crate::pure::lines::whole;
-use crate::pure::record::LogFile;
-use crate::pure::step::{Content, Look, Position, Sight};
+use crate::pure::record::{LogFile, SettledTail};
+use crate::pure::step::{Content, Position};
 
 /// Where we are in a file, and how we know that it is still that file.
 #[derive(Debug, Clone)]
@@ -19,10 +21,14 @@ pub(super) struct Cursor {
     pub(super) file: Arc<LogFile>,
     /// The byte after the last line that the sink took.
     pub(super) offset: u64,
-    /// Physical lines before the offset.
-    pub(super) line: u64,
+    /// Physical lines before the offset; None where they were never counted.
+    pub(super) line: Option<u64>,
     /// None at offset 0.
     pub(super) evidence: Option<Evidence>,
+    /// What still stands behind a stretch that is being read again.
+    pub(super) suffix: Option<Suffix>,
+    /// The last line, taken before it had a newline.
+    pub(super) settled: Option<SettledTail>,
     /// The size at the last look.
     pub(super) size_seen: u64,
     /// How far a long unfinished tail is known to hold no newline.
@@ -51,6 +57,8 @@ pub(super) enum Progress {
     NoRoom(u64),
     /// The file changed under the reading; look again.
     Changed,
+    /// What is read again does not end where the rest that was kept begins.
+    Misfit,
     /// It could not be read.
     Failed(io::Error),
 }
@@ -60,19 +68,57 @@ impl Cursor {
         Self {
             file,
             offset: 0,
-            line: 0,
+            line: Some(0),
             evidence: None,
+            suffix: None,
+            settled: None,
             size_seen: 0,
             tail: None,
         }
     }
 
+    /// Where a file was when it was committed last.
+    pub(super) fn resumed(file: Arc<LogFile>, state: &FileState) -> Self {
+        Self {
+            offset: state.offset,
+            line: state.line,
+            evidence: state.evidence(),
+            suffix: state.suffix,
+            settled: state.settled,
+            size_seen: state.offset,
+            ..Self::at_start(file)
+        }
+    }
+
+    /// Where a file is read from after a rewrite or a shrink.
+    pub(super) fn restarted(file: Arc<LogFile>, kept: &Kept) -> Self {
+        Self {
+            offset: kept.to,
+            line: kept.lines,
+            evidence: kept.evidence,
+            suffix: kept.suffix,
+            size_seen: kept.to,
+            ..Self::at_start(file)
+        }
+    }
+
     pub(super) fn position(&self) -> Position {
         Position {
-            identity: self.file.identity,
             offset: self.offset,
+            end: self.end(),
             size_seen: self.size_seen,
         }
+    }
+
+    /// The end of everything that is captured.
+    pub(super) fn end(&self) -> u64 {
+        self.suffix.map_or(self.offset, |suffix| suffix.to)
+    }
+
+    /// The guard beside [`Self::end`].
+    pub(super) fn end_guard(&self) -> Option<Window> {
+        let guard = self.evidence.map(|evidence| evidence.guard);
+        self.suffix.map(|suffix| suffix.guard).or(guard)
     }
 
     /// The filesystem came back under another device number.
@@ -82,20 +128,7 @@ impl Cursor {
         self.file = Arc::new(file);
     }
 
-    /// Looks at the evidence, and fetches new bytes with the same read.
-    pub(super) fn look(&self, log: &dyn Log, stat: &Stat, fetched: &mut Fetched) -> io::Result<Look> {
-        let mut sight = Sight {
-            identity: stat.identity,
-            size: stat.size,
-            content: Content::NotCompared,
-        };
-        if self.file.identity.same(&stat.identity) && stat.size >= self.offset {
-            sight.content = self.compare(log, fetched)?;
-        }
-        Ok(Look::Present(sight))
-    }
-
-    /// Compares head and guard with the file, whichever inode it is.
+    /// Compares head and guard with the file, whichever inode it is, and fetches new bytes with the same read.
     pub(super) fn compare(&self, log: &dyn Log, fetched: &mut Fetched) -> io::Result<Content> {
         fetched.fill(log, self.offset)?;
         let Some(evidence) = &self.evidence else {
@@ -117,16 +150,17 @@ impl Cursor {
         fetched: &mut Fetched,
         sink: &mut dyn EventSink,
     ) -> Result<Progress, Error> {
-        let room = usize::try_from(limit.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        let end = self.suffix.map_or(limit, |suffix| limit.min(suffix.from));
+        let room = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
         let fresh = fetched.fresh();
         let fresh = &fresh[..fresh.len().min(room)];
         let length = whole(fresh);
         if length == 0 {
-            let at_end = self.offset + fresh.len() as u64 >= limit || !fetched.is_full();
+            let at_end = self.offset + fresh.len() as u64 >= end || !fetched.is_full();
             return if at_end {
-                Ok(Progress::CaughtUp)
+                Ok(self.caught_up())
             } else {
-                self.long(log, limit, fetched, sink)
+                self.long(log, end, fetched, sink)
             };
         }
         let (rest, was_full) = (fresh.len() - length, fetched.is_full());
@@ -138,17 +172,16 @@ impl Cursor {
             bytes: &fetched.bytes[..fetched.lead + length],
             lead: fetched.lead,
             offset: self.offset,
-            number: self.line + 1,
+            number: self.line.map(|line| line + 1),
             evidence: self.evidence.as_ref(),
+            first: self.first(&fetched.fresh()[..length]),
         };
         let taken = sink.lines(&block)?;
         if taken > 0 {
             let evidence = block.evidence_after(taken);
             let lines = &block.bytes[block.lead..block.lead + taken];
-            self.line += memchr::memchr_iter(b'\n', lines).count() as u64;
-            self.offset += taken as u64;
-            self.evidence = evidence;
-            self.tail = None;
+            let lines = memchr::memchr_iter(b'\n', lines).count() as u64;
+            self.advance(self.offset + taken as u64, lines, evidence);
         }
         if taken < length {
             return Ok(Progress::Refused);
@@ -157,8 +190,61 @@ impl Cursor {
         Ok(if more {
             Progress::Worked(taken as u64)
         } else {
-            Progress::CaughtUp
+            self.caught_up()
         })
+    }
+
+    /// The cursor stands behind lines that were taken, or behind what was kept, if that follows them.
+    fn advance(&mut self, offset: u64, lines: u64, evidence: Option<Evidence>) {
+        self.offset = offset;
+        self.line = self.line.map(|line| line + lines);
+        self.evidence = evidence;
+        (self.tail, self.settled) = (None, None);
+        if let Some(suffix) = self.suffix.filter(|suffix| suffix.from == offset) {
+            self.suffix = None;
+            self.offset = suffix.to;
+            self.line = self.line.map(|line| line + suffix.lines);
+            // A suffix begins behind the longest head there is.
+            if let Some(evidence) = &mut self.evidence {
+                evidence.guard = suffix.guard;
+            }
+        }
+    }
+
+    /// There is no whole line more.
+    fn caught_up(&self) -> Progress {
+        match self.suffix {
+            None => Progress::CaughtUp,
+            Some(_) => Progress::Misfit,
+        }
+    }
+
+    /// What is known of the first of these lines.
+    fn first(&self, lines: &[u8]) -> First {
+        let end = memchr::memchr(b'\n', lines).unwrap_or(lines.len());
+        match self.settled {
+            Some(settled) if settled.length == end as u64 && settled.hash == blake3::hash(&lines[..end]) => {
+                First::Settled(settled.ulid)
+            }
+            Some(settled) if end > 0 => First::Replaces(settled.ulid),
+            _ => First::Fresh,
+        }
+    }
+
+    /// Offers the tail that ends at `end` as a line without a newline.
+    pub(super) fn settle(&mut self, log: &dyn Log, end: u64, sink: &mut dyn EventSink) -> Result<SettleVerdict, Error> {
+        let length = usize::try_from(end - self.offset).unwrap_or(usize::MAX);
+        let mut opening = [0; WINDOW_BYTES_MAX];
+        let opening = &mut opening[..length.min(WINDOW_BYTES_MAX)];
+        match read_full(log, opening, self.offset) {
+            Ok(read) if read == opening.len() => {}
+            _ => return Ok(SettleVerdict::Changed),
+        }
+        let verdict = sink.settle(&Streamed::new(log, self, end, false, Window::over(opening)))?;
+        if let SettleVerdict::Taken(settled) = verdict {
+            self.settled = Some(settled);
+        }
+        Ok(verdict)
     }
 
     /// One read held no newline: searches on from there, or from where an earlier search ended.
@@ -194,7 +280,7 @@ impl Cursor {
             };
             self.tail = Some(tail);
             if scanned >= limit || read < wanted {
-                return Ok(Progress::CaughtUp);
+                return Ok(self.caught_up());
             }
             // Searching is many times faster than capturing, so a turn of it may be longer.
             if scanned - searched_from >= 16 * TURN_BYTES {
@@ -210,14 +296,11 @@ impl Cursor {
         opening: Window,
         sink: &mut dyn EventSink,
     ) -> Result<Progress, Error> {
-        let mut line = Streamed::new(log, self, end, opening);
-        match sink.long_line(&mut line)? {
+        let line = Streamed::new(log, self, end - 1, true, opening);
+        match sink.long_line(&line)? {
             LongVerdict::Taken(evidence) => {
                 let length = end - self.offset;
-                self.offset = end;
-                self.line += 1;
-                self.evidence = Some(evidence);
-                self.tail = None;
+                self.advance(end, 1, Some(evidence));
                 Ok(Progress::Worked(length))
             }
             LongVerdict::Refused => Ok(Progress::Refused),
@@ -282,12 +365,18 @@ impl Fetched {
     }
 
     /// Reads from the start of the guard beside `offset`.
-    fn fill(&mut self, log: &dyn Log, offset: u64) -> io::Result<()> {
+    pub(super) fn fill(&mut self, log: &dyn Log, offset: u64) -> io::Result<()> {
         self.lead = window_bytes(offset);
         self.start = offset - self.lead as u64;
         self.filled = 0;
         self.filled = read_full(log, &mut self.bytes, self.start)?;
         Ok(())
+    }
+
+    /// The buffer, for reading of another kind; what was fetched is not there any more.
+    pub(super) fn scratch(&mut self) -> &mut [u8] {
+        self.filled = 0;
+        &mut self.bytes
     }
 
     fn lead_found(&self) -> usize {

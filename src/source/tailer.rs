@@ -7,30 +7,40 @@ use std::time::Duration;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use ulid::Ulid;
+
 use super::roots::Root;
 use super::scope::Scope;
 use super::tail::{Cursor, Fetched};
 use super::tree::Tree;
-use super::{Budget, EventSink, Overview, PollReport};
+use super::{Budget, EventSink, Fact, Overview, PollReport, Verdict};
 use crate::clock::Clock;
 use crate::disk::HomePlace;
 use crate::error::{Error, ErrorKind};
 use crate::limits::{HOT_INTERVAL, INTERVAL, TURN_COST_BYTES};
 use crate::pure::fold::{FileState, Fold, Presence};
-use crate::pure::record::LogFile;
+use crate::pure::identity::Identity;
+use crate::pure::record::{LogFile, path_to_text};
 use crate::pure::step::Why;
 use crate::pure::ulids::{Ulids, system_random};
 use crate::show::Shown;
 
 mod absence;
+mod begin;
+mod cut;
+mod former;
 mod handles;
+mod hot;
 mod paths;
+mod repeats;
 mod sweep;
 mod table;
 mod turn;
+mod whose;
 
 use handles::{Handles, handles_max};
-use table::{Key, Tracked};
+use repeats::Repeats;
+use table::{Key, Table, Tracked};
 
 /// What a source watches, and how.
 pub struct SourceOptions {
@@ -42,6 +52,10 @@ pub struct SourceOptions {
     pub home: Option<HomePlace>,
     /// Which files are logs: patterns without `/` for the name, others for the path below the root.
     pub globs: Vec<String>,
+    /// Files that are found by the first pass over a root which the home never saw begin behind their last newline.
+    pub from_end: bool,
+    /// How many files of a root are watched at most: the first ones by their paths.
+    pub files_max: Option<usize>,
     /// Time between two walks of the tree.
     pub interval: Duration,
     /// Read each file only up to the size that it has at its first look.
@@ -56,6 +70,8 @@ impl SourceOptions {
             scope,
             home: None,
             globs: vec!["*.jsonl".into()],
+            from_end: false,
+            files_max: None,
             interval: INTERVAL,
             once: false,
         }
@@ -67,10 +83,12 @@ const LOOK_FAILED: &str = "watcher.look_failed";
 
 /// What waits to be done, in order.
 enum Job {
-    /// A turn for a file.
+    /// A turn for the file at a path.
     File(Key, usize),
-    /// A second look at a file that a sweep did not find.
+    /// A second look at a path that a sweep did not find.
     Missing(Key),
+    /// A turn for a file that its path does not show any more.
+    Former(Ulid),
 }
 
 /// How a turn ended.
@@ -103,17 +121,27 @@ pub struct Tailer {
     home: Option<HomePlace>,
     globs: GlobSet,
     once: bool,
+    from_end: bool,
+    files_max: Option<usize>,
     roots: Vec<WatchedRoot>,
-    files: BTreeMap<Key, Tracked>,
+    table: Table,
     /// Committed cursors whose root is not there yet.
     unresumed: Vec<FileState>,
-    hot: BTreeSet<Key>,
+    hot: BTreeSet<Ulid>,
+    /// The files that their paths do not show any more and that are followed on.
+    formers: BTreeSet<Ulid>,
     handles: Handles,
+    /// Other names of files that are followed, what they showed, and the last sweep that found them.
+    links: BTreeMap<Key, (Identity, u64)>,
+    /// New inodes that may repeat what was captured of another one.
+    repeats: BTreeMap<Key, Repeats>,
     work: VecDeque<Job>,
-    /// The files that wait for a turn, with their size when they were found.
-    queued: BTreeMap<Key, u64>,
-    /// The files that wait for a second look.
+    /// The files that wait for a turn.
+    queued: BTreeMap<Key, Queued>,
+    /// The paths that wait for a second look.
     missing: BTreeSet<Key>,
+    /// The former files that wait for a turn.
+    queued_formers: BTreeSet<Ulid>,
     sweep: u64,
     ids: Ulids,
     fetched: Fetched,
@@ -121,6 +149,8 @@ pub struct Tailer {
     unknown: BTreeMap<PathBuf, u64>,
     /// What was said of a path, by its code.
     told: BTreeSet<(PathBuf, &'static str)>,
+    /// The same, of what is said once whatever becomes of it.
+    told_for_good: BTreeSet<(PathBuf, &'static str)>,
     symlinks: BTreeSet<PathBuf>,
     /// Devices that came back under another number, by root.
     adopted: BTreeMap<(usize, u64), u64>,
@@ -131,6 +161,29 @@ struct WatchedRoot {
     root: Root,
     /// The directory of the root, as the last sweep opened it.
     directory: Option<std::os::fd::OwnedFd>,
+    /// Whether a pass over it was made.
+    first_pass: FirstPass,
+    /// The last path that is watched, when there are more than may be.
+    last: Option<Key>,
+}
+
+/// Whether everything below a root was looked at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FirstPass {
+    /// By an earlier run, or by this one.
+    Done,
+    /// This home never saw the root.
+    ToCome,
+    /// This sweep has made it, and its files wait for their turns.
+    Now(u64),
+}
+
+/// A file that waits for its turn.
+struct Queued {
+    /// Its size when it was found.
+    size: u64,
+    /// It was found by the first pass over its root.
+    first_pass: bool,
 }
 
 impl Tailer {
@@ -147,25 +200,30 @@ impl Tailer {
             home: options.home,
             globs,
             once: options.once,
-            roots: roots.map(|root| WatchedRoot { root, directory: None }).collect(),
-            files: BTreeMap::new(),
-            unresumed: Vec::new(),
+            from_end: options.from_end,
+            files_max: options.files_max,
+            roots: roots.map(|root| WatchedRoot::new(root, fold)).collect(),
+            table: Table::default(),
+            unresumed: fold.files.values().cloned().collect(),
             hot: BTreeSet::new(),
+            formers: BTreeSet::new(),
             handles: Handles::up_to(handles_max()),
+            links: BTreeMap::new(),
+            repeats: BTreeMap::new(),
             work: VecDeque::new(),
             queued: BTreeMap::new(),
             missing: BTreeSet::new(),
+            queued_formers: BTreeSet::new(),
             sweep: 0,
             ids: Ulids::above(ulid::Ulid::nil(), system_random()),
             fetched: Fetched::new(),
             unknown: BTreeMap::new(),
             told: BTreeSet::new(),
+            told_for_good: BTreeSet::new(),
             symlinks: BTreeSet::new(),
             adopted: BTreeMap::new(),
             worked_bytes: 0,
         };
-        let followed = fold.files.values().filter(|state| state.state == Presence::Followed);
-        tailer.unresumed = followed.cloned().collect();
         tailer.resume();
         Ok(tailer)
     }
@@ -174,26 +232,41 @@ impl Tailer {
     fn resume(&mut self) {
         for state in std::mem::take(&mut self.unresumed) {
             let Some(path) = state.path() else { continue };
-            let Some(root) = (0..self.roots.len()).find(|root| self.is_log(*root, &path)) else {
-                self.unresumed.push(state);
-                continue;
-            };
-            let path: Arc<Path> = path.into();
-            let file = LogFile {
-                file_id: state.file_id,
-                epoch: state.epoch,
-                path: Arc::clone(&path),
-                identity: state.identity(),
-                agent: self.roots[root].root.spec.agent.clone(),
-            };
-            let mut cursor = Cursor::at_start(Arc::new(file));
-            (cursor.offset, cursor.line) = (state.offset, state.line);
-            (cursor.evidence, cursor.size_seen) = (state.evidence(), state.offset);
-            self.files.insert(Key(path), Tracked::new(cursor, root));
+            match (0..self.roots.len()).find(|root| self.is_log(*root, &path)) {
+                Some(root) => self.take_up(&state, path.into(), root),
+                None => self.unresumed.push(state),
+            }
         }
         if self.roots.iter().all(|watched| watched.root.place.is_some()) {
             // They belong to roots that are not watched this time.
             self.unresumed = Vec::new();
+        }
+    }
+
+    fn take_up(&mut self, state: &FileState, path: Arc<Path>, root: usize) {
+        for link in &state.links {
+            let link = Key(Path::new(link).into());
+            self.links.insert(link, (state.identity(), self.sweep));
+        }
+        let file = LogFile {
+            file_id: state.file_id,
+            epoch: state.epoch,
+            path,
+            identity: state.identity(),
+            agent: self.roots[root].root.spec.agent.clone(),
+        };
+        let cursor = Cursor::resumed(Arc::new(file), state);
+        if state.state == Presence::Gone {
+            return self.table.bury(cursor);
+        }
+        let tracked = Tracked::new(cursor, root, self.clock.now());
+        // Two at one path: a crash came between the moves of a chain of renames.
+        let taken = self.table.at.contains_key(&tracked.key());
+        if state.state == Presence::Followed && !taken {
+            self.table.place(tracked, 0);
+        } else {
+            self.table.follow_on(tracked);
+            self.formers.insert(state.file_id);
         }
     }
 
@@ -223,12 +296,21 @@ impl Tailer {
             refused = match job {
                 Job::File(key, root) => self.file_job(key, root, sink)?,
                 Job::Missing(key) => self.missing_job(key, sink)?,
+                Job::Former(id) => self.former_job(id, sink)?,
             };
+            self.end_surplus();
+        }
+        if self.work.is_empty() && !self.tell_first_passes(sink)? {
+            refused = true;
         }
         Ok(PollReport {
-            more: !self.work.is_empty(),
+            more: refused || !self.work.is_empty(),
             refused,
-            passes: if self.work.is_empty() { self.sweep } else { 0 },
+            passes: if self.work.is_empty() && !refused {
+                self.sweep
+            } else {
+                0
+            },
         })
     }
 
@@ -248,6 +330,28 @@ impl Tailer {
         self.settle(Job::Missing(key), turn)
     }
 
+    fn former_job(&mut self, id: Ulid, sink: &mut dyn EventSink) -> Result<bool, Error> {
+        let turn = self.former_turn(id, sink);
+        if turn.as_ref().is_ok_and(|turn| turn.is_over()) {
+            self.queued_formers.remove(&id);
+        }
+        self.settle(Job::Former(id), turn)
+    }
+
+    /// Says which roots were looked at for the first time. False when that was refused.
+    fn tell_first_passes(&mut self, sink: &mut dyn EventSink) -> Result<bool, Error> {
+        for watched in &mut self.roots {
+            if let FirstPass::Now(_) = watched.first_pass {
+                let root = &watched.root.resolved;
+                if sink.fact(&Fact::FirstPass { root })? == Verdict::Refused {
+                    return Ok(false);
+                }
+                watched.first_pass = FirstPass::Done;
+            }
+        }
+        Ok(true)
+    }
+
     /// Puts back what is not done. Says whether it was refused.
     fn settle(&mut self, job: Job, turn: Result<Turn, Error>) -> Result<bool, Error> {
         match turn {
@@ -262,7 +366,7 @@ impl Tailer {
     fn look_failed(&mut self, key: &Key, error: &std::io::Error) -> Turn {
         if error.kind() == std::io::ErrorKind::NotFound {
             // The next sweep says whether it is gone. Of one that was read to its end, nothing is unknown.
-            if self.files.get(key).is_none_or(|tracked| tracked.seen.is_none()) {
+            if self.tracked_at(key).is_none_or(|tracked| tracked.seen.is_none()) {
                 self.unknown.insert(key.0.to_path_buf(), self.sweep);
             }
             return Turn::Unknown;
@@ -272,11 +376,20 @@ impl Tailer {
 
     /// Nothing changes; it is looked at again by the next sweep.
     fn not_known(&mut self, key: &Key, why: Why, cause: &str) -> Turn {
-        if let Some(tracked) = self.files.get_mut(key) {
+        if let Some(tracked) = self.tracked_at_mut(key) {
             tracked.seen = None;
         }
         self.note_unknown(&key.0.clone(), why, cause);
         Turn::Unknown
+    }
+
+    /// The file that is followed at a path.
+    fn tracked_at(&self, key: &Key) -> Option<&Tracked> {
+        self.table.get(self.table.here(key.bytes())?)
+    }
+
+    fn tracked_at_mut(&mut self, key: &Key) -> Option<&mut Tracked> {
+        self.table.get_mut(self.table.here(key.bytes())?)
     }
 
     /// Counts a path as unknown. Whether this is still to be told.
@@ -287,7 +400,7 @@ impl Tailer {
 
     /// There is no room for the next line of a file: it waits, and the others go on.
     fn no_room(&mut self, key: &Key, length: u64) -> Turn {
-        if let Some(tracked) = self.files.get_mut(key) {
+        if let Some(tracked) = self.tracked_at_mut(key) {
             tracked.seen = None;
         }
         let code = "queue.line_does_not_fit";
@@ -324,27 +437,57 @@ impl Tailer {
     pub fn overview(&self) -> Overview {
         let mut overview = Overview {
             roots: self.roots.iter().map(|watched| watched.root.resolved.clone()).collect(),
-            files: self.files.len() as u64,
-            unknown: self.unknown.len() as u64,
+            files: (self.table.files.len() - self.formers.len()) as u64,
+            unknown: self.unknown.len() as u64 + self.failing_formers(),
             symlinks: self.symlinks.len() as u64,
             ..Overview::default()
         };
-        for tracked in self.files.values() {
+        for tracked in self.table.files.values() {
             overview.bytes += tracked.size;
-            overview.backlog_bytes += tracked.size.saturating_sub(tracked.cursor.offset);
+            overview.backlog_bytes += tracked.backlog_bytes();
         }
         // Found and not begun yet.
-        for (_, size) in self.queued.iter().filter(|(key, _)| !self.files.contains_key(*key)) {
+        for (_, queued) in self.queued.iter().filter(|(key, _)| !self.table.at.contains_key(*key)) {
             overview.files += 1;
-            overview.bytes += size;
-            overview.backlog_bytes += size;
+            overview.bytes += queued.size;
+            overview.backlog_bytes += queued.size;
         }
         overview
+    }
+
+    /// How many former files cannot be read, beside the paths that cannot be looked at.
+    fn failing_formers(&self) -> u64 {
+        let formers = self.formers.iter().filter_map(|id| self.table.get(*id));
+        let failing = formers.filter(|tracked| tracked.fails_since.is_some());
+        failing
+            .filter(|tracked| !self.unknown.contains_key(&*tracked.cursor.file.path))
+            .count() as u64
     }
 
     /// Whether [`Self::look_at_hot`] has anything to look at.
     pub fn has_hot(&self) -> bool {
         !self.hot.is_empty() || !self.handles.is_empty()
+    }
+}
+
+impl WatchedRoot {
+    fn new(root: Root, fold: &Fold) -> Self {
+        let seen = fold.roots.contains(&path_to_text(&root.resolved).0);
+        // A home of an earlier version has no word of its roots, only files below them.
+        let holds = || {
+            let below = |state: &FileState| state.path().is_some_and(|path| path.starts_with(&root.resolved));
+            fold.files.values().any(below)
+        };
+        Self {
+            first_pass: if seen || holds() {
+                FirstPass::Done
+            } else {
+                FirstPass::ToCome
+            },
+            root,
+            directory: None,
+            last: None,
+        }
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Stat {
     pub kind: Kind,
     /// Which inode it is.
     pub identity: Identity,
+    /// Names that it has; 0 for a file that was unlinked and is open.
+    pub links: u64,
     /// Bytes.
     pub size: u64,
     /// Last change of the content.
@@ -65,6 +67,9 @@ pub struct Stat {
 
 /// Calls `each` with the name and, if the directory tells it, the kind of an entry.
 pub type EachEntry<'a> = dyn FnMut(&OsStr, Option<Kind>) + 'a;
+
+/// Calls `each` with the name and the inode number of an entry.
+pub type EachInode<'a> = dyn FnMut(&OsStr, u64) + 'a;
 
 /// A file that is open for reading.
 pub trait Log: Send + Sync {
@@ -85,6 +90,9 @@ pub trait Tree: Send {
 
     /// Lists a directory, in no order.
     fn list(&self, directory: BorrowedFd<'_>, each: &mut EachEntry<'_>) -> io::Result<()>;
+
+    /// Calls `each` with the name and the inode number of each entry of a directory, in no order.
+    fn inodes(&self, directory: BorrowedFd<'_>, each: &mut EachInode<'_>) -> io::Result<()>;
 
     /// `lstat` of an entry of a directory; the empty name is the directory itself.
     fn stat(&self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<Stat>;

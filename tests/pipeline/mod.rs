@@ -21,7 +21,7 @@ use tailspool::source::polling::PollingSource;
 use tailspool::source::roots::{self, RootSpec};
 use tailspool::source::scope::Scope;
 use tailspool::source::tailer::SourceOptions;
-use tailspool::source::tree::{EachEntry, Log, OsTree, Stat, Tree};
+use tailspool::source::tree::{EachEntry, EachInode, Log, OsTree, Stat, Tree};
 use tailspool::source::{Budget, Source};
 
 /// A clock that only the test moves.
@@ -259,6 +259,10 @@ impl<M: Meddler> Tree for Meddled<M> {
 
     fn list(&self, directory: BorrowedFd<'_>, each: &mut EachEntry<'_>) -> io::Result<()> {
         self.0.list(directory, each)
+    }
+
+    fn inodes(&self, directory: BorrowedFd<'_>, each: &mut EachInode<'_>) -> io::Result<()> {
+        self.0.inodes(directory, each)
     }
 
     fn stat(&self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<Stat> {

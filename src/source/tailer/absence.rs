@@ -3,50 +3,69 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::table::Key;
 use super::{Tailer, Turn};
 use crate::error::Error;
-use crate::pure::step::{Known, Look, Step, Why, step};
+use crate::pure::record::LogFile;
+use crate::pure::step::{Look, Step, Why, step};
 use crate::source::{EventSink, Transition, Verdict};
 
 impl Tailer {
-    /// A second look at a file that was not found: `delete` only if it is absent beyond doubt, a turn if anything
-    /// is at its path.
+    /// A second look at a path that was not found: `delete` only if it is absent beyond doubt, a turn if anything
+    /// is there.
     pub(super) fn second_look(&mut self, key: &Key, sink: &mut dyn EventSink) -> Result<Turn, Error> {
-        let Some(tracked) = self.files.get_mut(key) else {
+        let Some(at) = self.table.at.get(key).copied() else {
             return Ok(Turn::Done);
         };
-        let (root, known) = (tracked.root, Known::Followed(tracked.cursor.position()));
-        match self.stat_path(key, root) {
+        match self.stat_path(key, at.root) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Ok(_) | Err(_) => return self.turn(key, root, sink),
+            Ok(_) | Err(_) => return self.turn(key, at.root, sink),
         }
         // Whatever its absence means.
-        let turn = self.read_rest(key, root, sink)?;
-        if turn != Turn::Done {
+        let turn = self.rest(key, sink)?;
+        if !turn.is_over() {
             return Ok(turn);
         }
-        let look = self.absence(key, root);
-        if step(known, look) != Step::Delete {
+        let look = self.absence(key, at.root);
+        if step(self.known(key), look) != Step::Delete {
+            self.close_cold(key);
             return Ok(Turn::Unknown);
         }
-        let Some(tracked) = self.files.get(key) else {
-            return Ok(Turn::Done);
+        Ok(match self.delete(key, sink)? {
+            Verdict::Taken => Turn::Done,
+            Verdict::Refused => Turn::Refused,
+        })
+    }
+
+    /// What stood at a path is not there any more.
+    pub(super) fn delete(&mut self, key: &Key, sink: &mut dyn EventSink) -> Result<Verdict, Error> {
+        let Some(at) = self.table.at.get(key).copied() else {
+            return Ok(Verdict::Taken);
         };
-        let offset = tracked.cursor.offset;
-        if sink.transition(&tracked.cursor.file, &Transition::Delete { offset })? == Verdict::Refused {
-            return Ok(Turn::Refused);
+        if let Some(cursor) = self.table.cursor(at.file) {
+            let offset = cursor.offset;
+            // It may stand elsewhere by now.
+            let file = Arc::new(LogFile {
+                path: Arc::clone(&key.0),
+                ..(*cursor.file).clone()
+            });
+            if sink.transition(&file, &Transition::Delete { offset })? == Verdict::Refused {
+                return Ok(Verdict::Refused);
+            }
         }
-        self.files.remove(key);
-        self.hot.remove(key);
-        self.handles.take(key);
+        let stood_here = self.table.here(key.bytes()).is_some();
+        self.table.at.remove(key);
         self.unknown.remove(&*key.0);
-        Ok(Turn::Done)
+        if stood_here {
+            self.leave(at.file);
+        }
+        Ok(Verdict::Taken)
     }
 
     /// After ENOENT: absent, if the nearest directory that is there is on the device that we know.
-    fn absence(&mut self, key: &Key, root: usize) -> Look {
+    pub(super) fn absence(&mut self, key: &Key, root: usize) -> Look {
         match self.nearest_device(key, root) {
             Ok(device) if self.is_device_of(key, root, device) => Look::Absent,
             Ok(_) => {
@@ -61,8 +80,13 @@ impl Tailer {
     }
 
     fn is_device_of(&self, key: &Key, root: usize, device: u64) -> bool {
-        let known = self.files.get(key).map(|tracked| tracked.cursor.file.identity.device);
-        known.is_some_and(|known| known == device || self.adopted.get(&(root, known)) == Some(&device))
+        let file = self.table.at.get(key).map(|at| at.file);
+        let cursor = file.and_then(|file| self.table.cursor(file));
+        // Of what is forgotten, nothing hangs on it.
+        cursor.is_none_or(|cursor| {
+            let known = cursor.file.identity.device;
+            known == device || self.adopted.get(&(root, known)) == Some(&device)
+        })
     }
 
     /// The device of the nearest directory above a path that is there.

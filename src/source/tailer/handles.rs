@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::table::Key;
+use ulid::Ulid;
+
 use crate::limits::HANDLES_MAX;
 use crate::source::tree::Log;
 
-/// At most one handle for each path, of the file that is followed there. Beyond the bound, the one that was kept
-/// first is closed.
+/// At most one handle for each file. The one that was kept first is the one of the file that has been quiet longest,
+/// since a handle is taken and kept again whenever its file is visited.
 pub(super) struct Handles {
-    kept: BTreeMap<Key, Kept>,
-    by_age: BTreeMap<u64, Key>,
+    kept: BTreeMap<Ulid, Kept>,
+    by_age: BTreeMap<u64, Ulid>,
     next_age: u64,
     max: usize,
 }
@@ -34,27 +35,37 @@ impl Handles {
         self.kept.is_empty()
     }
 
-    /// The paths that a handle is kept for.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.kept.keys()
+    /// The files that a handle is kept for.
+    pub(super) fn ids(&self) -> impl Iterator<Item = Ulid> {
+        self.kept.keys().copied()
     }
 
-    pub(super) fn keep(&mut self, key: &Key, log: Box<dyn Log>) {
-        self.take(key);
+    pub(super) fn holds(&self, id: Ulid) -> bool {
+        self.kept.contains_key(&id)
+    }
+
+    /// The handle of a file, to look at it.
+    pub(super) fn get(&self, id: Ulid) -> Option<&dyn Log> {
+        self.kept.get(&id).map(|kept| &*kept.log)
+    }
+
+    pub(super) fn keep(&mut self, id: Ulid, log: Box<dyn Log>) {
+        self.take(id);
         let age = self.next_age;
         self.next_age += 1;
-        self.kept.insert(key.clone(), Kept { log, age });
-        self.by_age.insert(age, key.clone());
-        if self.kept.len() > self.max
-            && let Some((_, oldest)) = self.by_age.pop_first()
-        {
-            self.kept.remove(&oldest);
-        }
+        self.kept.insert(id, Kept { log, age });
+        self.by_age.insert(age, id);
     }
 
-    /// Gives up the handle of a path, to its caller or, when that drops it, for good.
-    pub(super) fn take(&mut self, key: &Key) -> Option<Box<dyn Log>> {
-        let kept = self.kept.remove(key)?;
+    /// The files whose handles are too many, the quietest first.
+    pub(super) fn surplus(&self) -> Vec<Ulid> {
+        let surplus = self.kept.len().saturating_sub(self.max);
+        self.by_age.values().take(surplus).copied().collect()
+    }
+
+    /// Gives up the handle of a file, to its caller or, when that drops it, for good.
+    pub(super) fn take(&mut self, id: Ulid) -> Option<Box<dyn Log>> {
+        let kept = self.kept.remove(&id)?;
         self.by_age.remove(&kept.age);
         Some(kept.log)
     }
@@ -70,7 +81,6 @@ pub(super) fn handles_max() -> usize {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::path::Path;
 
     use super::*;
     use crate::source::tree::Stat;
@@ -87,27 +97,26 @@ mod tests {
         }
     }
 
-    fn key(name: &str) -> Key {
-        Key(Path::new(name).into())
-    }
-
     fn number(log: Option<Box<dyn Log>>) -> Option<usize> {
         log.map(|log| log.read_at(&mut [], 0).unwrap())
     }
 
     #[test]
     fn the_one_that_was_kept_first_goes_first() {
+        let [a, b, c] = [1, 2, 3].map(Ulid);
         let mut handles = Handles::up_to(2);
-        handles.keep(&key("a"), Box::new(Numbered(1)));
-        handles.keep(&key("b"), Box::new(Numbered(2)));
-        // What was taken and kept again is the youngest, and a second one of a path takes the place of the first.
-        let a = handles.take(&key("a")).unwrap();
-        handles.keep(&key("a"), a);
-        handles.keep(&key("a"), Box::new(Numbered(3)));
-        handles.keep(&key("c"), Box::new(Numbered(4)));
-        assert_eq!(number(handles.take(&key("b"))), None);
-        assert_eq!(number(handles.take(&key("a"))), Some(3));
-        assert_eq!(number(handles.take(&key("c"))), Some(4));
+        handles.keep(a, Box::new(Numbered(1)));
+        handles.keep(b, Box::new(Numbered(2)));
+        assert_eq!(handles.surplus(), []);
+        // What was taken and kept again is the youngest, and a second one of a file takes the place of the first.
+        let again = handles.take(a).unwrap();
+        handles.keep(a, again);
+        handles.keep(a, Box::new(Numbered(3)));
+        handles.keep(c, Box::new(Numbered(4)));
+        assert_eq!(handles.surplus(), [b]);
+        assert_eq!(number(handles.take(b)), Some(2));
+        assert_eq!(number(handles.take(a)), Some(3));
+        assert_eq!(number(handles.take(c)), Some(4));
         assert!(handles.by_age.is_empty());
     }
 }

@@ -1,14 +1,14 @@
-//! Finding what moved: the walk over all roots, and the look at hot files.
+//! Finding what moved: the walk over all roots.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use super::table::{Key, Seen};
-use super::turn::is_gone;
-use super::{Job, LOOK_FAILED, Tailer};
+use super::table::Key;
+use super::{FirstPass, Job, LOOK_FAILED, Queued, Tailer};
 use crate::error::ErrorKind;
+use crate::pure::identity::Identity;
 use crate::pure::step::Why;
 use crate::show::Shown;
 use crate::source::roots::Root;
@@ -16,11 +16,12 @@ use crate::source::scope;
 use crate::source::tree::{Kind, Stat};
 
 /// A file that moved since it was last caught up with.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Found {
-    key: Key,
-    root: usize,
-    size: u64,
+pub(super) struct Found {
+    pub(super) key: Key,
+    pub(super) root: usize,
+    pub(super) size: u64,
+    /// What its path shows.
+    pub(super) identity: Option<Identity>,
 }
 
 /// What one sweep found out.
@@ -29,6 +30,8 @@ struct Walk {
     found: Vec<Found>,
     /// Directories that were not listed completely; nothing below them is evidence of absence.
     incomplete: BTreeSet<PathBuf>,
+    /// Every path below the root that is walked, when only so many may be watched.
+    paths: Vec<Key>,
 }
 
 impl Walk {
@@ -53,12 +56,18 @@ impl Tailer {
                 walk.incomplete.insert(path);
                 continue;
             }
+            if self.roots[root].first_pass == FirstPass::ToCome {
+                self.roots[root].first_pass = FirstPass::Now(self.sweep);
+            }
             self.walk(root, &mut walk);
+            self.keep_first(root, &mut walk);
         }
+        self.match_inodes(&mut walk.found);
         let missing = self.missing_keys(&walk);
         let (sweep, moved) = (self.sweep, walk.found.len());
         log::debug!("walk {sweep}: {moved} files moved, {} are missing", missing.len());
         self.queue(std::mem::take(&mut walk.found), missing);
+        self.queue_formers();
         // What was not known before, and is hidden or waits for its turn or a second look, is not known still.
         let (sweep, queued, missing) = (self.sweep, &self.queued, &self.missing);
         let waits = |path: &Path| queued.contains_key(bytes(path)) || missing.contains(bytes(path));
@@ -67,18 +76,97 @@ impl Tailer {
         let (unknown, symlinks) = (&self.unknown, &self.symlinks);
         self.told
             .retain(|(path, _)| unknown.contains_key(path) || symlinks.contains(path));
+        self.links.retain(|_, (_, seen)| *seen == sweep);
+    }
+
+    /// Inodes come before paths: what is followed and was found at another path, but not at its own, is moving. What
+    /// its own path shows too is only another name for it.
+    fn match_inodes(&mut self, found: &mut Vec<Found>) {
+        let (table, links, sweep) = (&mut self.table, &mut self.links, self.sweep);
+        found.retain(|found| {
+            let identity = found.identity.as_ref();
+            let Some(id) = identity.and_then(|identity| table.by_inode(identity)) else {
+                return true;
+            };
+            let Some(tracked) = table.get_mut(id) else { return true };
+            if *tracked.cursor.file.path == *found.key.0 {
+                return true;
+            }
+            if tracked.shown != sweep {
+                tracked.moving = sweep;
+                return true;
+            }
+            let noted = links.get_mut(&found.key);
+            match noted.filter(|(known, _)| identity.is_some_and(|identity| known.same(identity))) {
+                None => true,
+                Some((_, seen)) => {
+                    *seen = sweep;
+                    false
+                }
+            }
+        });
+    }
+
+    /// Former files are looked at too; those without a handle are looked for, or given up.
+    fn queue_formers(&mut self) {
+        let now = self.clock.now();
+        let formers: Vec<_> = self.formers.iter().copied().collect();
+        for id in formers {
+            if self.handles.holds(id) {
+                self.look_at_former(id, now);
+            } else {
+                self.queue_former(id);
+            }
+        }
+    }
+
+    pub(super) fn queue_former(&mut self, id: ulid::Ulid) {
+        if self.queued_formers.insert(id) {
+            self.work.push_back(Job::Former(id));
+        }
+    }
+
+    /// Of more files than may be watched, only the first ones are.
+    fn keep_first(&mut self, root: usize, walk: &mut Walk) {
+        let Some(files_max) = self.files_max else { return };
+        let mut paths = std::mem::take(&mut walk.paths);
+        paths.sort();
+        self.roots[root].last = None;
+        let Some(over) = paths.len().checked_sub(files_max).filter(|over| *over > 0) else {
+            return;
+        };
+        self.roots[root].last = paths.get(files_max.saturating_sub(1)).cloned();
+        walk.found
+            .retain(|found| found.root != root || !self.is_over(&found.key, root));
+        let path = self.roots[root].root.resolved.clone();
+        let code = "watcher.bounded_walk_overflow";
+        if self.told_for_good.insert((path.clone(), code)) {
+            let shown = Shown::path(&path).to_string();
+            log::warn!(code = code, root = shown.as_str(), max_files = files_max, overflow_count = over;
+                "{shown} holds {over} files more than the {files_max} that are watched: the last ones by path are left alone");
+        }
+    }
+
+    /// Whether a path is beyond the files of its root that are watched.
+    pub(super) fn is_over(&self, key: &Key, root: usize) -> bool {
+        self.roots[root].last.as_ref().is_some_and(|last| key > last)
     }
 
     /// New jobs go before what is left of earlier ones, so that a backlog never stands in their way.
     /// `missing` comes in the order in which it is put there, last first.
-    fn queue(&mut self, mut found: Vec<Found>, missing: Vec<Key>) {
-        found.sort();
+    pub(super) fn queue(&mut self, mut found: Vec<Found>, missing: Vec<Key>) {
+        found.sort_by(|one, two| one.key.cmp(&two.key));
         found.retain(|found| {
             // Its second look becomes a turn if anything is there.
             if self.missing.contains(&found.key) {
                 return false;
             }
-            self.queued.insert(found.key.clone(), found.size).is_none()
+            let first_pass = self.roots[found.root].first_pass == FirstPass::Now(self.sweep);
+            let queued = Queued {
+                size: found.size,
+                first_pass: first_pass || self.queued.get(&found.key).is_some_and(|queued| queued.first_pass),
+            };
+            self.queued.insert(found.key.clone(), queued).is_none()
         });
         for key in missing {
             if self.missing.insert(key.clone()) {
@@ -88,53 +176,6 @@ impl Tailer {
         for Found { key, root, .. } in found.into_iter().rev() {
             self.work.push_front(Job::File(key, root));
         }
-    }
-
-    /// Looks at the files that changed lately or whose handle is kept, and queues a turn for each that moved.
-    pub fn look_at_hot(&mut self) {
-        let now = self.clock.now();
-        let mut moved = Vec::new();
-        let (mut cold, mut quiet) = (Vec::new(), Vec::new());
-        let only_kept = self.handles.keys().filter(|key| !self.hot.contains(*key));
-        for key in self.hot.iter().chain(only_kept) {
-            let Some(tracked) = self.files.get(key) else {
-                cold.push(key.clone());
-                continue;
-            };
-            let ends = tracked.hot_until.is_none_or(|until| now >= until);
-            let last = ends && tracked.hot_until.is_some();
-            let tried = self.unknown.get(&*key.0) == Some(&self.sweep);
-            match self.stat_path(key, tracked.root) {
-                Ok(stat) if tracked.seen == Some(Seen::from(&stat)) => {
-                    // Only here nothing can be left in it.
-                    if ends {
-                        quiet.push(key.clone());
-                    }
-                }
-                // What is unknown is tried once a sweep, also below a root that is not there, where no sweep finds it.
-                // What cannot be found has a last look.
-                Err(error) if tried && !(last && is_gone(&error)) => {}
-                Ok(_) if tried && tracked.seen.is_none() => {}
-                Ok(_) | Err(_) => moved.push(Found {
-                    key: key.clone(),
-                    root: tracked.root,
-                    size: tracked.size,
-                }),
-            }
-            if ends {
-                cold.push(key.clone());
-            }
-        }
-        for key in cold {
-            self.hot.remove(&key);
-            if let Some(tracked) = self.files.get_mut(&key) {
-                tracked.hot_until = None;
-            }
-        }
-        for key in quiet {
-            self.handles.take(&key);
-        }
-        self.queue(moved, Vec::new());
     }
 
     fn open_root(&mut self, root: usize) -> Result<(), (Why, io::Error)> {
@@ -175,7 +216,7 @@ impl Tailer {
             let path = place.directory.join(name);
             match self.stat_in_root(root, Path::new(name)) {
                 Ok(stat) => self.saw(root, path, &stat, walk),
-                Err(error) if error.kind() == io::ErrorKind::NotFound && self.files.contains_key(bytes(&path)) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.table.at.contains_key(bytes(&path)) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     self.note_unknown(&path, Why::RootMissing, &error.to_string());
                 }
@@ -265,17 +306,28 @@ impl Tailer {
         if stat.kind != Kind::File {
             return;
         }
-        if let Some(tracked) = self.files.get_mut(bytes(&path)) {
-            tracked.sweep = self.sweep;
+        let (here, now) = (self.table.here(bytes(&path)), self.clock.now());
+        if let Some(at) = self.table.at.get_mut(bytes(&path)) {
+            at.sweep = self.sweep;
+        }
+        let key = Key(path.into());
+        if self.files_max.is_some() {
+            walk.paths.push(key.clone());
+        }
+        if let Some(tracked) = here.and_then(|id| self.table.get_mut(id)) {
             tracked.size = stat.size;
-            if tracked.seen == Some(Seen::from(stat)) {
+            if tracked.cursor.file.identity.same(&stat.identity) {
+                tracked.shown = self.sweep;
+            }
+            if tracked.is_unmoved(stat, now) {
                 return;
             }
         }
         walk.found.push(Found {
-            key: Key(path.into()),
+            key,
             root,
             size: stat.size,
+            identity: Some(stat.identity),
         });
     }
 
@@ -288,14 +340,14 @@ impl Tailer {
         self.symlinks.insert(path);
     }
 
-    /// The files that this sweep did not find and that it would have found if they were there, last first.
+    /// The paths that this sweep did not find and that it would have found if they were there, last first.
     fn missing_keys(&self, walk: &Walk) -> Vec<Key> {
-        let missing = self.files.iter().filter(|(_, tracked)| tracked.sweep != self.sweep);
+        let missing = self.table.at.iter().filter(|(_, at)| at.sweep != self.sweep);
         let missing = missing.filter(|(key, _)| !walk.hides(&key.0));
         missing.map(|(key, _)| key.clone()).rev().collect()
     }
 }
 
-fn bytes(path: &Path) -> &[u8] {
+pub(super) fn bytes(path: &Path) -> &[u8] {
     std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())
 }

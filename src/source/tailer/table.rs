@@ -1,15 +1,19 @@
-//! The entries of the cursor table.
+//! The cursor table: files by id, and what was seen last at each path and inode.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::limits::LARGE_GROWTH_BYTES;
+use ulid::Ulid;
+
+use crate::limits::{LARGE_GROWTH_BYTES, TAIL_SETTLE};
 use crate::pure::identity::Identity;
 use crate::show::Shown;
+use crate::source::recheck::Recheck;
 use crate::source::tail::Cursor;
 use crate::source::tree::{Stamp, Stat};
 
@@ -18,7 +22,7 @@ use crate::source::tree::{Stamp, Stat};
 pub(super) struct Key(pub(super) Arc<Path>);
 
 impl Key {
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         self.0.as_os_str().as_bytes()
     }
 }
@@ -41,7 +45,7 @@ impl Borrow<[u8]> for Key {
     }
 }
 
-/// A file that we follow.
+/// A file that we follow, at its path or, as a former one, by its handle.
 pub(super) struct Tracked {
     pub(super) cursor: Cursor,
     pub(super) root: usize,
@@ -50,19 +54,29 @@ pub(super) struct Tracked {
     /// Its size at the last look of any kind.
     pub(super) size: u64,
     pub(super) hot_until: Option<Instant>,
+    /// When it is to be checked once more, since it may be rewritten and show the same times.
+    pub(super) racy_until: Option<Instant>,
+    /// Since when nothing about it moved.
+    pub(super) quiet_since: Instant,
+    /// What it showed when its last line, without newline, was offered in vain.
+    pub(super) settle_tried: Option<Seen>,
     /// Up to where it is read, for `once`.
     pub(super) limit: Option<u64>,
-    /// It is being read to its end because its path does not show it any more.
-    pub(super) ends: bool,
     /// How often what its path shows was truncated, rewritten or replaced since it was read to its end.
     pub(super) changes: u32,
     pub(super) large_growth_told: bool,
     /// Its last visit could not read it.
     pub(super) unreadable: bool,
-    /// Since when what is left in it cannot be read, or has no room, while its path does not show it.
-    pub(super) rest_fails_since: Option<Instant>,
-    /// The last sweep that found it.
-    pub(super) sweep: u64,
+    /// Since when a former file cannot be read, or has no room for its next line.
+    pub(super) fails_since: Option<Instant>,
+    /// Its handle is wanted for others: following it ends as soon as it is read to its end.
+    pub(super) ends: bool,
+    /// Its run chain is being hashed anew.
+    pub(super) recheck: Option<Box<Recheck>>,
+    /// The last sweep in which its path showed it.
+    pub(super) shown: u64,
+    /// The last sweep in which its inode was found at another path, and not at its own.
+    pub(super) moving: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +99,7 @@ impl From<&Stat> for Seen {
 }
 
 impl Tracked {
-    pub(super) fn new(cursor: Cursor, root: usize) -> Self {
+    pub(super) fn new(cursor: Cursor, root: usize, now: Instant) -> Self {
         let cursor_size = cursor.size_seen;
         Self {
             cursor,
@@ -93,23 +107,188 @@ impl Tracked {
             seen: None,
             size: cursor_size,
             hot_until: None,
+            racy_until: None,
+            quiet_since: now,
+            settle_tried: None,
             limit: None,
-            ends: false,
             changes: 0,
             large_growth_told: false,
             unreadable: false,
-            rest_fails_since: None,
-            sweep: 0,
+            fails_since: None,
+            ends: false,
+            recheck: None,
+            shown: 0,
+            moving: 0,
         }
     }
 
+    /// Its path, or the last one that it had.
+    pub(super) fn key(&self) -> Key {
+        Key(Arc::clone(&self.cursor.file.path))
+    }
+
+    /// Bytes that were seen and not captured.
+    pub(super) fn backlog_bytes(&self) -> u64 {
+        let again = self.cursor.suffix.map_or(0, |suffix| suffix.from - self.cursor.offset);
+        again + self.size.saturating_sub(self.cursor.end())
+    }
+
+    /// Whether nothing about it moved since it was read to its end.
+    pub(super) fn is_unmoved(&self, stat: &Stat, now: Instant) -> bool {
+        self.seen == Some(Seen::from(stat)) && self.racy_until.is_none_or(|until| now < until)
+    }
+
+    /// Whether it ends with a line without newline that was not offered as it is now.
+    pub(super) fn has_untried_tail(&self) -> bool {
+        self.seen.is_some() && self.settle_tried != self.seen && self.size > self.cursor.end()
+    }
+
+    /// Whether its last line, without newline, may be whole.
+    pub(super) fn may_settle(&self, now: Instant) -> bool {
+        self.has_untried_tail() && now >= self.quiet_since + TAIL_SETTLE
+    }
+
     pub(super) fn tell_large_growth(&mut self, stat: &Stat) {
-        let growth = stat.size - self.cursor.offset;
+        let growth = stat.size.saturating_sub(self.cursor.end());
         if growth > LARGE_GROWTH_BYTES && !self.large_growth_told {
             self.large_growth_told = true;
             let shown = Shown::path(&self.cursor.file.path).to_string();
             log::warn!(code = "watcher.large_file_growth", path = shown.as_str(), growth = growth, threshold = LARGE_GROWTH_BYTES;
                 "{shown} has {growth} bytes to read; all of them are read");
+        }
+    }
+}
+
+/// What was seen last at a path.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At {
+    /// The file that was followed there; it stands elsewhere by now if its path is another one.
+    pub(super) file: Ulid,
+    /// Below which root.
+    pub(super) root: usize,
+    /// The last sweep that found anything there.
+    pub(super) sweep: u64,
+}
+
+/// Files by id; paths and inodes lead to them.
+#[derive(Default)]
+pub(super) struct Table {
+    pub(super) files: BTreeMap<Ulid, Tracked>,
+    pub(super) at: BTreeMap<Key, At>,
+    /// Following them has ended; kept, since they may come back.
+    pub(super) gone: BTreeMap<Ulid, Cursor>,
+    gone_at: BTreeMap<Key, Ulid>,
+    inodes: HashMap<(u64, u64), Ulid>,
+}
+
+impl Table {
+    pub(super) fn get(&self, id: Ulid) -> Option<&Tracked> {
+        self.files.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: Ulid) -> Option<&mut Tracked> {
+        self.files.get_mut(&id)
+    }
+
+    /// The cursor of a file, gone or not.
+    pub(super) fn cursor(&self, id: Ulid) -> Option<&Cursor> {
+        let followed = self.files.get(&id).map(|tracked| &tracked.cursor);
+        followed.or_else(|| self.gone.get(&id))
+    }
+
+    /// The file that stands at a path, as far as we know.
+    pub(super) fn here(&self, path: &[u8]) -> Option<Ulid> {
+        let at = self.at.get(path)?;
+        self.stands_at(at.file, path).then_some(at.file)
+    }
+
+    /// Whether a file is followed at this very path.
+    fn stands_at(&self, id: Ulid, path: &[u8]) -> bool {
+        let tracked = self.files.get(&id);
+        tracked.is_some_and(|tracked| tracked.cursor.file.path.as_os_str().as_bytes() == path)
+    }
+
+    /// The file that has this inode, gone or not.
+    pub(super) fn by_inode(&self, identity: &Identity) -> Option<Ulid> {
+        let id = *self.inodes.get(&(identity.device, identity.inode))?;
+        self.cursor(id)
+            .is_some_and(|cursor| cursor.file.identity.same(identity))
+            .then_some(id)
+    }
+
+    /// The file that was followed last at a path and is gone.
+    pub(super) fn gone_at(&self, path: &[u8]) -> Option<Ulid> {
+        self.gone_at.get(path).copied()
+    }
+
+    /// A file stands at its path from now on. Returns the one that had its inode before, if that was another.
+    pub(super) fn place(&mut self, tracked: Tracked, sweep: u64) -> Option<Ulid> {
+        let (id, root, key) = (tracked.cursor.file.file_id, tracked.root, tracked.key());
+        let before = self.index(&tracked.cursor);
+        self.at.insert(key, At { file: id, root, sweep });
+        self.files.insert(id, tracked);
+        before
+    }
+
+    /// A file that no path shows is followed by its handle.
+    pub(super) fn follow_on(&mut self, tracked: Tracked) {
+        self.index(&tracked.cursor);
+        self.files.insert(tracked.cursor.file.file_id, tracked);
+    }
+
+    fn index(&mut self, cursor: &Cursor) -> Option<Ulid> {
+        let identity = cursor.file.identity;
+        let id = cursor.file.file_id;
+        let before = self.inodes.insert((identity.device, identity.inode), id);
+        before.filter(|before| *before != id)
+    }
+
+    /// Takes a file out, to be placed again.
+    pub(super) fn take(&mut self, id: Ulid) -> Option<Tracked> {
+        let tracked = self.files.remove(&id)?;
+        self.forget_inode(&tracked.cursor);
+        Some(tracked)
+    }
+
+    /// Takes the cursor of a gone file out, to be placed again.
+    pub(super) fn take_gone(&mut self, id: Ulid) -> Option<Cursor> {
+        let cursor = self.gone.remove(&id)?;
+        self.forget_inode(&cursor);
+        let path = cursor.file.path.as_os_str().as_bytes();
+        if self.gone_at(path) == Some(id) {
+            self.gone_at.remove(path);
+        }
+        Some(cursor)
+    }
+
+    /// Following a file has ended.
+    pub(super) fn bury(&mut self, cursor: Cursor) {
+        let (id, identity) = (cursor.file.file_id, cursor.file.identity);
+        // Nobody who lives gives way to the dead.
+        self.inodes.entry((identity.device, identity.inode)).or_insert(id);
+        self.gone_at.insert(Key(Arc::clone(&cursor.file.path)), id);
+        self.gone.insert(id, cursor);
+    }
+
+    /// Whether the inode of a file has not become another file's.
+    pub(super) fn has_its_inode(&self, id: Ulid) -> bool {
+        let identity = self.cursor(id).map(|cursor| cursor.file.identity);
+        identity.is_some_and(|identity| self.inodes.get(&(identity.device, identity.inode)) == Some(&id))
+    }
+
+    fn forget_inode(&mut self, cursor: &Cursor) {
+        let identity = cursor.file.identity;
+        let place = (identity.device, identity.inode);
+        if self.inodes.get(&place) == Some(&cursor.file.file_id) {
+            self.inodes.remove(&place);
+        }
+    }
+
+    /// The filesystem of a file came back under another device number.
+    pub(super) fn move_to_device(&mut self, id: Ulid, device: u64) {
+        if let Some(mut tracked) = self.take(id) {
+            tracked.cursor.move_to_device(device);
+            self.follow_on(tracked);
         }
     }
 }

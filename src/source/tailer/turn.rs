@@ -1,67 +1,92 @@
 //! The turn of one file: look, step, and do what the step says.
 
 use std::io;
-use std::sync::Arc;
 
 use rustix::io::Errno;
+use ulid::Ulid;
 
-use super::table::{Key, Seen, Tracked};
+use super::cut::Cut;
+use super::table::{Key, Seen};
+use super::whose::Looked;
 use super::{Tailer, Turn};
 use crate::error::Error;
-use crate::limits::{CHANGES_MAX, HOT_WINDOW, REST_PATIENCE, TURN_BYTES};
+use crate::limits::{CHANGES_MAX, HOT_WINDOW, RACY, TURN_BYTES};
 use crate::pure::identity::Identity;
-use crate::pure::record::LogFile;
-use crate::pure::step::{Content, Known, Look, Reason, Sight, Step, Why, step};
-use crate::show::Shown;
-use crate::source::tail::{Cursor, Progress};
+use crate::pure::step::{Known, Look, Reason, Step, Why, step};
+use crate::source::tail::Progress;
 use crate::source::tree::{Kind, Log, Stat};
-use crate::source::{EventSink, Transition, Verdict};
+use crate::source::{EventSink, Fact, SettleVerdict, Verdict};
+
+/// What is visited.
+pub(super) enum Spot {
+    /// Whatever stands at a path.
+    Path(Key, usize),
+    /// A file that is followed, by its handle, whatever its path shows.
+    File(Ulid),
+}
+
+/// What one step of a visit came to.
+enum Went {
+    /// This many bytes were worked through; look again.
+    On(u64),
+    /// The file changed under the reading, so many times at most; look again.
+    Changed,
+    Over(Turn),
+}
 
 impl Tailer {
     /// A turn for the file at a path.
     pub(super) fn turn(&mut self, key: &Key, root: usize, sink: &mut dyn EventSink) -> Result<Turn, Error> {
+        if self.is_over(key, root) {
+            return Ok(Turn::Done);
+        }
         let found = self.stat_path(key, root);
         let kept = match &found {
             Ok(stat) if stat.kind == Kind::File => self.kept_for(key, root, &stat.identity),
             Err(error) if !is_gone(error) => return Ok(self.look_failed(key, error)),
             Ok(_) | Err(_) => None,
         };
-        let was_kept = kept.is_some();
         let log = if let Some(log) = kept {
             log
         } else {
             // What the file of before still holds comes first.
-            let rest = self.read_rest(key, root, sink)?;
-            if rest != Turn::Done {
+            let rest = self.rest(key, sink)?;
+            if !rest.is_over() {
                 return Ok(rest);
             }
             match found {
                 Ok(stat) if stat.kind != Kind::File => {
+                    self.close_cold(key);
                     return Ok(self.not_known(key, Why::Failed, "it is not a regular file"));
                 }
                 found => match found.and_then(|_| self.open(key, root)) {
                     Ok(log) => log,
-                    Err(error) => return Ok(self.look_failed(key, &error)),
+                    Err(error) => {
+                        self.close_cold(key);
+                        return Ok(self.look_failed(key, &error));
+                    }
                 },
             }
         };
-        let turn = self.visit(key, root, &*log, sink);
-        self.keep(key, log, was_kept, &turn);
+        let spot = Spot::Path(key.clone(), root);
+        let turn = self.follow(&spot, &*log, sink);
+        self.keep(key, log, &turn);
         turn
     }
 
     /// The kept handle, if it is of the file that the path shows. One that could not be read is opened again
     /// then, if that leads to the same file.
     fn kept_for(&mut self, key: &Key, root: usize, found: &Identity) -> Option<Box<dyn Log>> {
-        let mut log = self.handles.take(key)?;
-        let tracked = self.files.get_mut(key)?;
+        let id = self.table.here(key.bytes())?;
+        let mut log = self.handles.take(id)?;
+        let tracked = self.table.get_mut(id)?;
         let (followed, stat) = (tracked.cursor.file.identity, log.stat());
         let shown = stat.as_ref().map_or(followed, |stat| stat.identity);
         if !shown.same(found) {
-            self.handles.keep(key, log);
+            self.handles.keep(id, log);
             return None;
         }
-        (tracked.rest_fails_since, tracked.ends) = (None, false);
+        tracked.fails_since = None;
         if (stat.is_err() || tracked.unreadable)
             && let Ok(again) = self.open(key, root)
             && again.stat().is_ok_and(|stat| stat.identity.same(&shown))
@@ -72,266 +97,347 @@ impl Tailer {
     }
 
     /// Keeps the handle of a turn, if it is of the file that is followed, and that file is hot or not read to its
-    /// end: it may be renamed or removed before its next turn. One that `was_kept` need not show again whose it is.
-    fn keep(&mut self, key: &Key, log: Box<dyn Log>, was_kept: bool, turn: &Result<Turn, Error>) {
-        if matches!(turn, Ok(Turn::Done)) && !self.hot.contains(key) {
+    /// end: it may be renamed or removed before its next turn.
+    fn keep(&mut self, key: &Key, log: Box<dyn Log>, turn: &Result<Turn, Error>) {
+        let Some(id) = self.table.here(key.bytes()) else { return };
+        if matches!(turn, Ok(Turn::Done)) && !self.hot.contains(&id) {
             return;
         }
-        let Some(tracked) = self.files.get(key) else { return };
-        let is_followed = |stat: Stat| stat.identity.same(&tracked.cursor.file.identity);
-        if log.stat().map_or(was_kept, is_followed) {
-            self.handles.keep(key, log);
+        let followed = self.table.get(id).map(|tracked| tracked.cursor.file.identity);
+        let is_it = |stat: Stat| followed.is_some_and(|followed| stat.identity.same(&followed));
+        // One that fails was the file's before, unless a better one is kept.
+        if log.stat().map_or(!self.handles.holds(id), is_it) {
+            self.handles.keep(id, log);
         }
     }
 
-    /// Reads on in the kept handle of a file that its path does not show any more.
-    ///
-    /// One that cannot be read, or has no room for its next line, keeps what follows at its path waiting for a
-    /// while, and then is given up.
-    pub(super) fn read_rest(&mut self, key: &Key, root: usize, sink: &mut dyn EventSink) -> Result<Turn, Error> {
-        let Some(log) = self.handles.take(key) else {
+    /// Reads on in the kept handle of the file at a path, which shows something else or nothing. One that cannot be
+    /// read stands in nobody's way: it is followed on as a former file, or given up after a while.
+    pub(super) fn rest(&mut self, key: &Key, sink: &mut dyn EventSink) -> Result<Turn, Error> {
+        let Some(id) = self.table.here(key.bytes()) else {
             return Ok(Turn::Done);
         };
-        if let Some(tracked) = self.files.get_mut(key)
-            && !tracked.ends
-        {
-            // Nobody can come back for what was written since its first look.
-            (tracked.ends, tracked.limit) = (true, None);
-        }
-        let turn = self.visit(key, root, &*log, sink);
-        let now = self.clock.now();
-        if let Ok(Turn::Unknown | Turn::NoRoom) = turn
-            && let Some(tracked) = self.files.get_mut(key)
-        {
-            let since = *tracked.rest_fails_since.get_or_insert(now);
-            if now < since + REST_PATIENCE {
-                self.handles.keep(key, log);
-                return turn;
-            }
-            tracked.rest_fails_since = None;
-            let (shown, offset) = (Shown::path(&key.0).to_string(), tracked.cursor.offset);
-            log::warn!(code = "watcher.rest_given_up", path = shown.as_str(), offset = offset;
-                "the file that stood at {shown} cannot be read to its end: what it holds behind offset {offset} is given up");
+        let Some(log) = self.handles.take(id) else {
             return Ok(Turn::Done);
+        };
+        if let Some(tracked) = self.table.get_mut(id) {
+            // Nobody can come back for what was written since its first look.
+            tracked.limit = None;
         }
-        self.keep(key, log, true, &turn);
+        let turn = self.follow(&Spot::File(id), &*log, sink);
+        if !matches!(turn, Ok(Turn::Unknown | Turn::NoRoom)) || !self.has_failed_for_long(id) {
+            self.handles.keep(id, log);
+        } else {
+            self.tell_given_up(id);
+        }
         turn
     }
 
+    /// Closes the handle of a file that is cold and was read to its end, and whose path shows nothing that can be
+    /// believed: its inode is not held for ever.
+    pub(super) fn close_cold(&mut self, key: &Key) {
+        if let Some(id) = self.table.here(key.bytes())
+            && !self.hot.contains(&id)
+            && self.table.get(id).is_some_and(|tracked| tracked.seen.is_some())
+        {
+            self.handles.take(id);
+        }
+    }
+
     /// Follows the transition table for one open file until there is nothing to do or its turn is over.
-    fn visit(&mut self, key: &Key, root: usize, log: &dyn Log, sink: &mut dyn EventSink) -> Result<Turn, Error> {
-        let turn = self.follow(key, root, log, sink)?;
-        if let Some(tracked) = self.files.get_mut(key) {
+    pub(super) fn follow(&mut self, spot: &Spot, log: &dyn Log, sink: &mut dyn EventSink) -> Result<Turn, Error> {
+        let turn = self.steps(spot, log, sink)?;
+        if let Some(id) = self.file_of(spot)
+            && let Some(tracked) = self.table.get_mut(id)
+        {
             let followed = tracked.cursor.file.identity;
             let is_another = || log.stat().is_ok_and(|stat| !stat.identity.same(&followed));
             tracked.unreadable = turn == Turn::Unknown && !is_another();
             if !matches!(turn, Turn::Unknown | Turn::NoRoom) {
-                tracked.rest_fails_since = None;
+                tracked.fails_since = None;
             }
         }
         Ok(turn)
     }
 
-    fn follow(&mut self, key: &Key, root: usize, log: &dyn Log, sink: &mut dyn EventSink) -> Result<Turn, Error> {
+    fn steps(&mut self, spot: &Spot, log: &dyn Log, sink: &mut dyn EventSink) -> Result<Turn, Error> {
         let (mut worked, mut changes) = (0, 0);
         loop {
             if worked >= TURN_BYTES {
                 return Ok(Turn::More);
             }
             if changes > CHANGES_MAX {
-                return Ok(self.not_known(key, Why::Failed, "it changes faster than it can be read"));
+                return Ok(self.not_known_at(spot, "it changes faster than it can be read"));
             }
-            let stat = match log.stat() {
-                Ok(stat) if stat.kind == Kind::File => stat,
-                Ok(_) => return Ok(self.not_known(key, Why::Failed, "it is not a regular file")),
-                Err(error) => return Ok(self.look_failed(key, &error)),
-            };
-            let limit = self.limit(key, &stat);
-            let look = match self.look(key, root, log, &stat) {
-                Ok(look) => look,
-                Err(error) => return Ok(self.look_failed(key, &error)),
-            };
-            let known = self
-                .files
-                .get(key)
-                .map_or(Known::Nothing, |tracked| Known::Followed(tracked.cursor.position()));
-            match step(known, look) {
-                Step::Wait => match look {
-                    Look::Unknown(why) => return Ok(self.not_known(key, why, "it is on another device than before")),
-                    // It shrank between `fstat` and the read.
-                    Look::Present(_) | Look::Absent => changes += 1,
-                },
-                Step::Stay | Step::Delete => {
-                    self.caught_up(key, &stat);
-                    return Ok(Turn::Done);
-                }
-                Step::New => {
-                    if self.begin(key, root, &stat, None, sink)? == Verdict::Refused {
-                        return Ok(Turn::Refused);
-                    }
-                }
-                Step::Rotate | Step::Truncate(_) if self.changes_too_fast(key) => {
-                    return Ok(self.not_known(key, Why::Failed, "it is rewritten faster than it can be read"));
-                }
-                Step::Rotate => {
-                    let old = self.files.get(key).map(|tracked| Arc::clone(&tracked.cursor.file));
-                    if self.begin(key, root, &stat, old, sink)? == Verdict::Refused {
-                        return Ok(Turn::Refused);
-                    }
-                }
-                Step::Truncate(reason) => {
-                    if self.truncate(key, reason, sink)? == Verdict::Refused {
-                        return Ok(Turn::Refused);
-                    }
-                }
-                Step::Withdraw => {
-                    if let Some(tracked) = self.files.get_mut(key) {
-                        tracked.cursor.tail = None;
-                        tracked.cursor.size_seen = stat.size;
-                    }
-                }
-                Step::Append => {
-                    let Some(tracked) = self.files.get_mut(key) else {
-                        return Ok(Turn::Done);
-                    };
-                    tracked.tell_large_growth(&stat);
-                    let before = tracked.cursor.offset;
-                    let progress = tracked.cursor.take(log, limit, &mut self.fetched, sink)?;
-                    let taken = tracked.cursor.offset.saturating_sub(before);
-                    // The search for the end of a long line takes nothing and is work all the same.
-                    self.worked_bytes += if let Progress::Worked(bytes) = progress {
-                        bytes
-                    } else {
-                        taken
-                    };
-                    match progress {
-                        Progress::CaughtUp => {
-                            self.caught_up(key, &stat);
-                            return Ok(Turn::Done);
-                        }
-                        Progress::Worked(bytes) => worked += bytes,
-                        Progress::Refused => return Ok(Turn::Refused),
-                        Progress::NoRoom(length) => return Ok(self.no_room(key, length)),
-                        Progress::Changed => changes += 1,
-                        Progress::Failed(cause) => return Ok(self.look_failed(key, &cause)),
-                    }
-                }
+            match self.one_step(spot, log, sink)? {
+                Went::On(bytes) => worked += bytes,
+                Went::Changed => changes += 1,
+                Went::Over(turn) => return Ok(turn),
             }
         }
     }
 
-    /// Looks at an open file, with the cursor of its path if there is one.
-    pub(super) fn look(&mut self, key: &Key, root: usize, log: &dyn Log, stat: &Stat) -> io::Result<Look> {
-        if let Some(tracked) = self.files.get_mut(key) {
-            let ours = tracked.cursor.file.identity.device;
-            let theirs = stat.identity.device;
-            if ours != theirs {
-                let known = self.adopted.get(&(root, ours)) == Some(&theirs);
-                // Before the first line there is nothing that could be captured twice.
-                let free = tracked.cursor.offset == 0;
-                if !known && !free {
-                    let fits = stat.size >= tracked.cursor.offset;
-                    if !fits || tracked.cursor.compare(log, &mut self.fetched)? != Content::Holds {
-                        return Ok(Look::Unknown(Why::OtherDevice));
-                    }
-                    self.adopted.insert((root, ours), theirs);
+    /// One look and the step that it means.
+    fn one_step(&mut self, spot: &Spot, log: &dyn Log, sink: &mut dyn EventSink) -> Result<Went, Error> {
+        let stat = match log.stat() {
+            Ok(stat) if stat.kind == Kind::File => stat,
+            Ok(_) => return Ok(Went::Over(self.not_known_at(spot, "it is not a regular file"))),
+            Err(error) => return Ok(Went::Over(self.look_failed_at(spot, &error))),
+        };
+        let looked = match spot {
+            Spot::Path(key, root) => self.look_at(key, *root, log, &stat, sink)?,
+            Spot::File(id) => self.look_at_ours(*id, log, &stat),
+        };
+        let (look, whom) = match looked {
+            Looked::Look(look, whom) => (look, whom),
+            Looked::More => return Ok(Went::Over(Turn::More)),
+            Looked::Refused => return Ok(Went::Over(Turn::Refused)),
+            Looked::Failed(error) => return Ok(Went::Over(self.look_failed_at(spot, &error))),
+        };
+        let next = step(self.known_at(spot), look);
+        if matches!(next, Step::Rotate | Step::Replace | Step::Succeed | Step::Truncate(_))
+            && self.changes_too_fast(spot)
+        {
+            return Ok(Went::Over(
+                self.not_known_at(spot, "it is rewritten faster than it can be read"),
+            ));
+        }
+        match (next, spot, whom) {
+            (Step::Wait, _, _) => Ok(self.wait_at(spot, look)),
+            (Step::Append, _, Some(id)) => self.append(spot, id, log, &stat, sink),
+            (Step::Stay, _, Some(id)) => self.at_end(spot, id, log, &stat, sink),
+            (Step::Withdraw, _, Some(id)) => {
+                if let Some(tracked) = self.table.get_mut(id) {
+                    tracked.cursor.tail = None;
+                    tracked.cursor.size_seen = stat.size;
                 }
-                tracked.cursor.move_to_device(theirs);
+                Ok(Went::On(0))
             }
-            return tracked.cursor.look(log, stat, &mut self.fetched);
+            (Step::Truncate(reason), _, Some(id)) => self.went_after_cut(spot, id, reason, log, &stat, sink),
+            (Step::New | Step::Rotate, Spot::Path(key, root), _) => went(self.begin(key, *root, log, &stat, sink)?),
+            (Step::Resume | Step::Replace, Spot::Path(key, root), Some(id)) => {
+                went(self.resume_at(key, *root, id, &stat, sink)?)
+            }
+            (Step::Succeed, Spot::Path(key, _), Some(id)) => went(self.succeed(key, id, &stat, sink)?),
+            (Step::Link, Spot::Path(key, _), Some(id)) => self.link(key, id, &stat, sink),
+            (Step::Delete, Spot::Path(key, _), _) => went(self.delete(key, sink)?),
+            // A file that is visited by its handle is its own; nothing else is known of it.
+            _ => Ok(Went::Over(self.not_known_at(spot, "nothing can be said of it"))),
         }
-        Ok(Look::Present(Sight {
-            identity: stat.identity,
-            size: stat.size,
-            content: Content::NotCompared,
-        }))
     }
 
-    /// Up to which size the file is read: all of it, or with `once` what its first look showed.
-    pub(super) fn limit(&mut self, key: &Key, stat: &Stat) -> u64 {
-        match self.files.get_mut(key) {
-            Some(tracked) if self.once => *tracked.limit.get_or_insert(stat.size),
-            _ => u64::MAX,
+    fn wait_at(&mut self, spot: &Spot, look: Look) -> Went {
+        match look {
+            Look::Unknown(Why::OtherDevice) => {
+                let Spot::Path(key, _) = spot else {
+                    return Went::Over(Turn::Unknown);
+                };
+                Went::Over(self.not_known(key, Why::OtherDevice, ""))
+            }
+            Look::Unknown(_) => Went::Over(self.not_known_at(spot, "its handle is not its own")),
+            // It shrank between `fstat` and the read, or what is known changed.
+            Look::Present(_) | Look::Absent => Went::Changed,
         }
-        .min(stat.size)
     }
 
-    /// Follows a file from its start: a new one, or one that stands where `old` stood.
-    pub(super) fn begin(
+    /// Reads on, up to a turn.
+    fn append(
         &mut self,
-        key: &Key,
-        root: usize,
+        spot: &Spot,
+        id: Ulid,
+        log: &dyn Log,
         stat: &Stat,
-        old: Option<Arc<LogFile>>,
         sink: &mut dyn EventSink,
-    ) -> Result<Verdict, Error> {
-        let file = Arc::new(LogFile {
-            file_id: self.ids.fresh(self.clock.unix_ms()),
-            epoch: 0,
-            path: Arc::clone(&key.0),
-            identity: stat.identity,
-            agent: self.roots[root].root.spec.agent.clone(),
-        });
-        let mtime = stat.mtime.timestamp();
-        let transition = match old {
-            None => Transition::New { mtime },
-            Some(old) => Transition::Rotate { old, mtime },
+    ) -> Result<Went, Error> {
+        let once = self.once;
+        let Some(tracked) = self.table.get_mut(id) else {
+            return Ok(Went::Over(Turn::Done));
         };
-        if sink.transition(&file, &transition)? == Verdict::Refused {
-            return Ok(Verdict::Refused);
-        }
-        let mut tracked = Tracked::new(Cursor::at_start(file), root);
-        (tracked.sweep, tracked.size) = (self.sweep, stat.size);
-        tracked.changes = self.files.get(key).map_or(0, |old| old.changes + 1);
-        self.files.insert(key.clone(), tracked);
-        self.handles.take(key);
-        Ok(Verdict::Taken)
+        // With `once` a file is read up to what its first look showed, unless nobody can come back for it.
+        let is_former = self.formers.contains(&id);
+        let limit = match spot {
+            Spot::Path(..) if once && !is_former => *tracked.limit.get_or_insert(stat.size),
+            Spot::Path(..) | Spot::File(_) => u64::MAX,
+        };
+        tracked.tell_large_growth(stat);
+        let before = tracked.cursor.offset;
+        let progress = tracked
+            .cursor
+            .take(log, limit.min(stat.size), &mut self.fetched, sink)?;
+        let taken = tracked.cursor.offset.saturating_sub(before);
+        // The search for the end of a long line takes nothing and is work all the same.
+        self.worked_bytes += if let Progress::Worked(bytes) = progress {
+            bytes
+        } else {
+            taken
+        };
+        Ok(match progress {
+            Progress::CaughtUp => return self.at_end(spot, id, log, stat, sink),
+            Progress::Worked(bytes) => Went::On(bytes),
+            Progress::Refused => Went::Over(Turn::Refused),
+            Progress::NoRoom(length) => match self.table.get(id).map(super::Tracked::key) {
+                Some(key) => Went::Over(self.no_room(&key, length)),
+                None => Went::Over(Turn::Done),
+            },
+            Progress::Changed => Went::Changed,
+            Progress::Misfit => return self.went_after_cut(spot, id, Reason::Rewritten, log, stat, sink),
+            Progress::Failed(cause) => Went::Over(self.look_failed_at(spot, &cause)),
+        })
     }
 
-    pub(super) fn truncate(&mut self, key: &Key, reason: Reason, sink: &mut dyn EventSink) -> Result<Verdict, Error> {
-        let Some(tracked) = self.files.get_mut(key) else {
-            return Ok(Verdict::Taken);
-        };
-        let before = &tracked.cursor;
-        let file = Arc::new(LogFile {
-            epoch: before.file.epoch + 1,
-            ..(*before.file).clone()
-        });
-        let was = before.offset;
-        if sink.transition(&file, &Transition::Truncate { reason, was })? == Verdict::Refused {
-            return Ok(Verdict::Refused);
+    fn went_after_cut(
+        &mut self,
+        spot: &Spot,
+        id: Ulid,
+        reason: Reason,
+        log: &dyn Log,
+        stat: &Stat,
+        sink: &mut dyn EventSink,
+    ) -> Result<Went, Error> {
+        Ok(match self.cut(id, reason, log, stat, sink)? {
+            Cut::Done => Went::Changed,
+            Cut::More => Went::Over(Turn::More),
+            Cut::Refused => Went::Over(Turn::Refused),
+            Cut::Failed(cause) => Went::Over(self.look_failed_at(spot, &cause)),
+        })
+    }
+
+    /// Another name of a file that is followed: noted once.
+    fn link(&mut self, key: &Key, id: Ulid, stat: &Stat, sink: &mut dyn EventSink) -> Result<Went, Error> {
+        if let Some(cursor) = self.table.cursor(id) {
+            let fact = Fact::Linked {
+                file: &cursor.file,
+                path: &key.0,
+                identity: stat.identity,
+            };
+            let is_noted = self.links.get(key).is_some_and(|(known, _)| known.same(&stat.identity));
+            if !is_noted && sink.fact(&fact)? == Verdict::Refused {
+                return Ok(Went::Over(Turn::Refused));
+            }
         }
-        tracked.cursor = Cursor::at_start(file);
-        tracked.limit = None;
-        tracked.changes += 1;
-        tracked.large_growth_told = false;
-        Ok(Verdict::Taken)
+        self.links.insert(key.clone(), (stat.identity, self.sweep));
+        self.table.at.remove(key);
+        self.unknown.remove(&*key.0);
+        Ok(Went::Over(Turn::Done))
+    }
+
+    /// Everything that is complete was taken: the last line may be whole without its newline.
+    fn at_end(
+        &mut self,
+        spot: &Spot,
+        id: Ulid,
+        log: &dyn Log,
+        stat: &Stat,
+        sink: &mut dyn EventSink,
+    ) -> Result<Went, Error> {
+        self.caught_up(id, stat);
+        if let (Spot::Path(..), Some(tracked)) = (spot, self.table.get_mut(id)) {
+            tracked.changes = 0;
+        }
+        let (now, once) = (self.clock.now(), self.once);
+        let Some(tracked) = self.table.get_mut(id) else {
+            return Ok(Went::Over(Turn::Done));
+        };
+        let may_settle = tracked.may_settle(now) || (once && tracked.has_untried_tail());
+        let end = tracked.limit.map_or(stat.size, |limit| limit.min(stat.size));
+        if !may_settle || end <= tracked.cursor.offset {
+            return Ok(Went::Over(Turn::Done));
+        }
+        let verdict = tracked.cursor.settle(log, end, sink)?;
+        if let SettleVerdict::Taken(_) | SettleVerdict::Waits = verdict {
+            tracked.settle_tried = tracked.seen;
+        }
+        Ok(match verdict {
+            SettleVerdict::Taken(_) | SettleVerdict::Waits => Went::Over(Turn::Done),
+            SettleVerdict::Changed => Went::Changed,
+            SettleVerdict::Refused => Went::Over(Turn::Refused),
+            SettleVerdict::NoRoom => {
+                let (key, length) = (tracked.key(), end - tracked.cursor.offset);
+                Went::Over(self.no_room(&key, length))
+            }
+        })
+    }
+
+    fn known_at(&self, spot: &Spot) -> Known {
+        match spot {
+            Spot::Path(key, _) => self.known(key),
+            Spot::File(id) => {
+                let position = self.table.get(*id).map(|tracked| tracked.cursor.position());
+                position.map_or(Known::Nothing, Known::Followed)
+            }
+        }
+    }
+
+    /// The file that is followed at a spot.
+    fn file_of(&self, spot: &Spot) -> Option<Ulid> {
+        match spot {
+            Spot::Path(key, _) => self.table.here(key.bytes()),
+            Spot::File(id) => Some(*id),
+        }
+    }
+
+    fn key_of(&self, spot: &Spot) -> Option<Key> {
+        match spot {
+            Spot::Path(key, _) => Some(key.clone()),
+            Spot::File(id) => self.table.get(*id).map(super::Tracked::key),
+        }
+    }
+
+    fn not_known_at(&mut self, spot: &Spot, cause: &str) -> Turn {
+        match self.key_of(spot) {
+            Some(key) => self.not_known(&key, Why::Failed, cause),
+            None => Turn::Unknown,
+        }
+    }
+
+    fn look_failed_at(&mut self, spot: &Spot, error: &io::Error) -> Turn {
+        match self.key_of(spot) {
+            Some(key) => self.look_failed(&key, error),
+            None => Turn::Unknown,
+        }
     }
 
     /// Whether `--once` would come to no end with a file.
-    fn changes_too_fast(&self, key: &Key) -> bool {
-        self.once && self.files.get(key).is_some_and(|tracked| tracked.changes > CHANGES_MAX)
+    fn changes_too_fast(&self, spot: &Spot) -> bool {
+        let tracked = self.file_of(spot).and_then(|id| self.table.get(id));
+        self.once && tracked.is_some_and(|tracked| tracked.changes > CHANGES_MAX)
     }
 
-    /// Remembers what was seen, and whether the file is hot.
-    pub(super) fn caught_up(&mut self, key: &Key, stat: &Stat) {
-        self.unknown.remove(&*key.0);
-        let now = self.clock.now();
-        let age = self.clock.utc().duration_since(stat.mtime.timestamp());
-        let Some(tracked) = self.files.get_mut(key) else { return };
+    /// Remembers what was seen, whether the file is hot, and whether it must be checked once more.
+    fn caught_up(&mut self, id: Ulid, stat: &Stat) {
+        let (now, utc) = (self.clock.now(), self.clock.utc());
+        let Some(tracked) = self.table.get_mut(id) else { return };
         let seen = Seen::from(stat);
-        let moved = tracked.seen.is_some_and(|before| before != seen);
-        let recent = age.unsigned_abs() < HOT_WINDOW;
+        let moved = tracked.seen != Some(seen);
+        let is_news = moved && tracked.seen.is_some();
+        let age = utc.duration_since(stat.mtime.timestamp()).unsigned_abs();
+        let since_change = utc.duration_since(stat.ctime.timestamp()).unsigned_abs();
         (tracked.cursor.size_seen, tracked.size) = (stat.size, stat.size);
         tracked.seen = Some(seen);
-        if !tracked.ends {
-            tracked.changes = 0;
+        tracked.racy_until = (since_change < RACY).then(|| now + RACY);
+        if moved {
+            tracked.quiet_since = now;
         }
-        if moved || recent {
+        let is_former = self.formers.contains(&id);
+        if is_news || age < HOT_WINDOW {
             tracked.hot_until = Some(now + HOT_WINDOW);
-            self.hot.insert(key.clone());
         }
+        let is_hot = tracked.hot_until.is_some() || tracked.racy_until.is_some() || tracked.has_untried_tail();
+        let path = tracked.cursor.file.path.to_path_buf();
+        if is_hot && !is_former {
+            self.hot.insert(id);
+        }
+        self.unknown.remove(&path);
     }
+}
+
+/// A transition was offered: look again, unless it was refused.
+#[allow(clippy::unnecessary_wraps, reason = "it ends the arms of a match of results")]
+fn went(verdict: Verdict) -> Result<Went, Error> {
+    Ok(match verdict {
+        Verdict::Taken => Went::On(0),
+        Verdict::Refused => Went::Over(Turn::Refused),
+    })
 }
 
 /// Whether the error of a look says that its path does not lead to a file any more.

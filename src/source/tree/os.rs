@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{EachEntry, Kind, Log, Stamp, Stat, Tree};
+use super::{EachEntry, EachInode, Kind, Log, Stamp, Stat, Tree};
 use crate::pure::identity::Identity;
 
 /// The operating system's trees.
@@ -141,6 +141,7 @@ fn stat_at(directory: BorrowedFd<'_>, name: &Path) -> io::Result<Stat> {
             inode: found.stx_ino,
             btime: has_birth.then(|| stamp(found.stx_btime).timestamp()),
         },
+        links: found.stx_nlink.into(),
         size: found.stx_size,
         mtime: stamp(found.stx_mtime),
         ctime: stamp(found.stx_ctime),
@@ -172,6 +173,7 @@ fn plain_stat(directory: BorrowedFd<'_>, name: &Path) -> io::Result<Stat> {
             inode: found.st_ino,
             btime: None,
         },
+        links: found.st_nlink as u64,
         size: found.st_size as u64,
         mtime: stamp(found.st_mtime as i64, found.st_mtime_nsec as u32),
         ctime: stamp(found.st_ctime as i64, found.st_ctime_nsec as u32),
@@ -203,6 +205,14 @@ impl Tree for OsTree {
                 known => Some(kind_of(known)),
             };
             each(name, kind);
+        }
+        Ok(())
+    }
+
+    fn inodes(&self, directory: BorrowedFd<'_>, each: &mut EachInode<'_>) -> io::Result<()> {
+        for entry in Dir::read_from(directory)? {
+            let entry = entry?;
+            each(OsStr::from_bytes(entry.file_name().to_bytes()), entry.ino());
         }
         Ok(())
     }

@@ -1,0 +1,192 @@
+//! Following on: what is still written to a file that its path does not show any more, and the end of that.
+
+use std::io;
+
+use ulid::Ulid;
+
+use super::turn::Spot;
+use super::whose::Whereabouts;
+use super::{Tailer, Turn};
+use crate::error::Error;
+use crate::limits::{DRAIN_QUIET, FRAGMENT_BYTES_MAX, REST_PATIENCE};
+use crate::pure::step::Why;
+use crate::show::Shown;
+use crate::source::tree::{Log, read_full};
+use crate::source::{EventSink, Fact, SettleVerdict, Verdict};
+
+impl Tailer {
+    /// The path of a file does not show it any more.
+    pub(super) fn leave(&mut self, id: Ulid) {
+        let now = self.clock.now();
+        let Some(tracked) = self.table.get_mut(id) else { return };
+        // Nobody can come back for what was written since its first look.
+        (tracked.limit, tracked.quiet_since) = (None, now);
+        self.hot.remove(&id);
+        self.formers.insert(id);
+        self.queue_former(id);
+    }
+
+    /// Reads on in a former file, and ends following it when that is due.
+    pub(super) fn former_turn(&mut self, id: Ulid, sink: &mut dyn EventSink) -> Result<Turn, Error> {
+        if !self.formers.contains(&id) {
+            return Ok(Turn::Done);
+        }
+        let log = match self.handles.take(id) {
+            Some(log) => log,
+            None => match self.whereabouts(id) {
+                Whereabouts::Found(log) => log,
+                Whereabouts::Nowhere => return self.close(id, None, sink),
+                Whereabouts::Unknown(cause) => {
+                    let Some(key) = self.table.get(id).map(super::Tracked::key) else {
+                        return Ok(Turn::Done);
+                    };
+                    return Ok(self.not_known(&key, Why::Failed, &cause.to_string()));
+                }
+            },
+        };
+        let turn = self.follow(&Spot::File(id), &*log, sink)?;
+        if matches!(turn, Turn::Unknown | Turn::NoRoom) && self.has_failed_for_long(id) {
+            return self.give_up(id, log, sink);
+        }
+        if turn == Turn::Done && self.is_to_end(id, &*log) {
+            return self.close_or_keep(id, log, sink);
+        }
+        self.handles.keep(id, log);
+        Ok(turn)
+    }
+
+    /// Whether following a file that was read to its end is over.
+    fn is_to_end(&self, id: Ulid, log: &dyn Log) -> bool {
+        let Some(tracked) = self.table.get(id) else { return true };
+        let is_quiet = self.clock.now() >= tracked.quiet_since + DRAIN_QUIET;
+        tracked.ends || (is_quiet && log.stat().is_ok_and(|stat| stat.links > 0))
+    }
+
+    fn close_or_keep(&mut self, id: Ulid, log: Box<dyn Log>, sink: &mut dyn EventSink) -> Result<Turn, Error> {
+        let turn = self.close(id, Some(&*log), sink)?;
+        if !turn.is_over() {
+            self.handles.keep(id, log);
+        }
+        Ok(turn)
+    }
+
+    /// Whether a file could not be read for so long that it is given up.
+    pub(super) fn has_failed_for_long(&mut self, id: Ulid) -> bool {
+        let now = self.clock.now();
+        let Some(tracked) = self.table.get_mut(id) else {
+            return true;
+        };
+        now >= *tracked.fails_since.get_or_insert(now) + REST_PATIENCE
+    }
+
+    fn give_up(&mut self, id: Ulid, log: Box<dyn Log>, sink: &mut dyn EventSink) -> Result<Turn, Error> {
+        self.tell_given_up(id);
+        self.close_or_keep(id, log, sink)
+    }
+
+    pub(super) fn tell_given_up(&self, id: Ulid) {
+        if let Some(tracked) = self.table.get(id) {
+            let (shown, offset) = (
+                Shown::path(&tracked.cursor.file.path).to_string(),
+                tracked.cursor.offset,
+            );
+            log::warn!(code = "watcher.rest_given_up", path = shown.as_str(), offset = offset;
+                "the file that stood at {shown} cannot be read to its end: what it holds behind offset {offset} is given up");
+        }
+    }
+
+    /// Following a file ends: its last line is captured if it is whole, else written down as a fragment.
+    pub(super) fn close(&mut self, id: Ulid, log: Option<&dyn Log>, sink: &mut dyn EventSink) -> Result<Turn, Error> {
+        let Some(tracked) = self.table.get_mut(id) else {
+            return Ok(Turn::Done);
+        };
+        let cursor = &mut tracked.cursor;
+        let size = log
+            .and_then(|log| log.stat().ok())
+            .map_or(tracked.size, |stat| stat.size);
+        let left = size.saturating_sub(cursor.end());
+        let mut fragment = Vec::new();
+        if let Some(log) = log
+            && left > 0
+        {
+            match cursor.settle(log, size, sink)? {
+                SettleVerdict::Refused => return Ok(Turn::Refused),
+                SettleVerdict::Taken(_) | SettleVerdict::Waits | SettleVerdict::NoRoom | SettleVerdict::Changed => {}
+            }
+            let settled = cursor.settled.is_some_and(|settled| settled.length == left);
+            if !settled {
+                fragment = read_fragment(log, cursor.offset, left).unwrap_or_default();
+            }
+        }
+        let is_read = cursor.suffix.is_none() && (fragment.len() as u64 == left.min(FRAGMENT_BYTES_MAX as u64));
+        let settled = cursor.settled.is_some_and(|settled| settled.length == left);
+        let was_seen = log.is_some() || tracked.seen.is_some();
+        let unread = match (is_read || settled, was_seen) {
+            (true, true) => Some(0),
+            (false, true) => Some(left + cursor.suffix.map_or(0, |suffix| suffix.from - cursor.offset)),
+            (_, false) => None,
+        };
+        let fact = Fact::Closed {
+            file: &cursor.file,
+            offset: cursor.offset,
+            fragment: &fragment,
+            fragment_length: if fragment.is_empty() { 0 } else { left },
+            unread,
+        };
+        if sink.fact(&fact)? == Verdict::Refused {
+            return Ok(Turn::Refused);
+        }
+        self.forget(id);
+        Ok(Turn::Done)
+    }
+
+    /// A file is gone: only its cursor is kept, since it may come back.
+    fn forget(&mut self, id: Ulid) {
+        self.formers.remove(&id);
+        self.hot.remove(&id);
+        self.handles.take(id);
+        if let Some(tracked) = self.table.take(id) {
+            self.unknown.remove(&*tracked.cursor.file.path);
+            self.table.bury(tracked.cursor);
+        }
+    }
+
+    /// Closes the handles that are too many, of those that have been quiet longest first. What is followed by nothing
+    /// else is read to its end before.
+    pub(super) fn end_surplus(&mut self) {
+        for id in self.handles.surplus() {
+            match self.table.get_mut(id) {
+                Some(tracked) if self.formers.contains(&id) => {
+                    tracked.ends = true;
+                    self.queue_former(id);
+                }
+                _ => drop(self.handles.take(id)),
+            }
+        }
+    }
+
+    /// Ends the following of files that have no name any more: no later run could find them.
+    pub fn finish(&mut self, sink: &mut dyn EventSink) -> Result<(), Error> {
+        let nameless = |id: &Ulid| {
+            let log = self.handles.get(*id);
+            log.is_some_and(|log| log.stat().is_ok_and(|stat| stat.links == 0))
+        };
+        let nameless: Vec<_> = self.formers.iter().copied().filter(nameless).collect();
+        for id in nameless {
+            if let Some(tracked) = self.table.get_mut(id) {
+                tracked.ends = true;
+            }
+            while self.former_turn(id, sink)? == Turn::More {}
+        }
+        Ok(())
+    }
+}
+
+/// The beginning of an unfinished line of `length` bytes.
+fn read_fragment(log: &dyn Log, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+    let wanted = usize::try_from(length).map_or(FRAGMENT_BYTES_MAX, |length| length.min(FRAGMENT_BYTES_MAX));
+    let mut bytes = vec![0; wanted];
+    let read = read_full(log, &mut bytes, offset)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}

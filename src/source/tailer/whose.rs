@@ -1,0 +1,241 @@
+//! Whose inode a path shows, and where the inode of a file is that its path does not show any more.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use ulid::Ulid;
+
+use super::Tailer;
+use super::repeats::Answer;
+use super::table::Key;
+use super::turn::is_gone;
+use crate::error::Error;
+use crate::pure::identity::Identity;
+use crate::pure::step::{Content, Known, Look, Sight, Whose, Why};
+use crate::source::EventSink;
+use crate::source::tree::{Log, Stat};
+
+/// A look at an open file, and the known file that it is about, if that is not the one at its path.
+pub(super) enum Looked {
+    Look(Look, Option<Ulid>),
+    /// There is more to hash before anything can be said.
+    More,
+    Refused,
+    Failed(io::Error),
+}
+
+/// Where the inode of a file is that its path does not show.
+pub(super) enum Whereabouts {
+    /// Open here, under another name in its directory.
+    Found(Box<dyn Log>),
+    /// Nowhere.
+    Nowhere,
+    /// Nobody can say now.
+    Unknown(io::Error),
+}
+
+impl Tailer {
+    /// What we know of a path.
+    pub(super) fn known(&self, key: &Key) -> Known {
+        if !self.table.at.contains_key(key) {
+            return Known::Nothing;
+        }
+        match self.tracked_at(key) {
+            Some(tracked) if !self.is_leaving(key) => Known::Followed(tracked.cursor.position()),
+            _ => Known::Left,
+        }
+    }
+
+    /// Whether the inode of the file at a path was found elsewhere by the last sweep.
+    pub(super) fn is_leaving(&self, key: &Key) -> bool {
+        let moving = self.tracked_at(key).map(|tracked| tracked.moving);
+        moving.is_some_and(|sweep| sweep == self.sweep && sweep > 0)
+    }
+
+    /// Looks at the open file at a path.
+    pub(super) fn look_at(
+        &mut self,
+        key: &Key,
+        root: usize,
+        log: &dyn Log,
+        stat: &Stat,
+        sink: &mut dyn EventSink,
+    ) -> Result<Looked, Error> {
+        if let Some(id) = self.table.here(key.bytes()) {
+            match self.is_other_device(id, root, log, stat) {
+                Ok(false) => {}
+                Ok(true) => return Ok(Looked::Look(Look::Unknown(Why::OtherDevice), None)),
+                Err(cause) => return Ok(Looked::Failed(cause)),
+            }
+            let ours = self.tracked_at(key).map(|tracked| tracked.cursor.file.identity);
+            if ours.is_some_and(|ours| ours.same(&stat.identity)) {
+                return Ok(self.look_at_ours(id, log, stat));
+            }
+        }
+        self.look_at_another(key, log, stat, sink)
+    }
+
+    /// Looks at the open file that a cursor follows, whatever its path shows.
+    pub(super) fn look_at_ours(&mut self, id: Ulid, log: &dyn Log, stat: &Stat) -> Looked {
+        let Some(cursor) = self.table.cursor(id) else {
+            return Looked::Look(Look::Unknown(Why::Vanished), None);
+        };
+        let mut sight = Sight {
+            whose: Whose::Ours,
+            size: stat.size,
+            content: Content::NotCompared,
+        };
+        if !cursor.file.identity.same(&stat.identity) {
+            // The handle of another file: nobody can say anything of ours.
+            return Looked::Look(Look::Unknown(Why::Failed), None);
+        }
+        if stat.size >= cursor.end() {
+            match cursor.compare(log, &mut self.fetched) {
+                Ok(content) => sight.content = content,
+                Err(cause) => return Looked::Failed(cause),
+            }
+        }
+        Looked::Look(Look::Present(sight), Some(id))
+    }
+
+    /// Whether the file at a path is on another device than the one we know, and its content is not the one we know.
+    fn is_other_device(&mut self, id: Ulid, root: usize, log: &dyn Log, stat: &Stat) -> io::Result<bool> {
+        let Some(tracked) = self.table.get(id) else {
+            return Ok(false);
+        };
+        let (ours, theirs) = (tracked.cursor.file.identity.device, stat.identity.device);
+        if ours == theirs {
+            return Ok(false);
+        }
+        let known = self.adopted.get(&(root, ours)) == Some(&theirs);
+        // Before the first line there is nothing that could be captured twice.
+        let free = tracked.cursor.offset == 0;
+        if !known && !free {
+            let fits = stat.size >= tracked.cursor.end();
+            if !fits || tracked.cursor.compare(log, &mut self.fetched)? != Content::Holds {
+                return Ok(true);
+            }
+            self.adopted.insert((root, ours), theirs);
+        }
+        self.table.move_to_device(id, theirs);
+        Ok(false)
+    }
+
+    /// The path shows an inode that is not its cursor's.
+    fn look_at_another(
+        &mut self,
+        key: &Key,
+        log: &dyn Log,
+        stat: &Stat,
+        sink: &mut dyn EventSink,
+    ) -> Result<Looked, Error> {
+        let look = |whose| {
+            Look::Present(Sight {
+                whose,
+                size: stat.size,
+                content: Content::NotCompared,
+            })
+        };
+        if let Some(id) = self.table.by_inode(&stat.identity) {
+            match self.whose(id, log, stat) {
+                Ok(Whose::Nobodys) => {}
+                Ok(whose) => return Ok(Looked::Look(look(whose), Some(id))),
+                Err(cause) => return Ok(Looked::Failed(cause)),
+            }
+        }
+        for (id, whose) in self.forerunners(key) {
+            match self.repeats(key, id, log, stat, sink)? {
+                Answer::Yes => return Ok(Looked::Look(look(whose), Some(id))),
+                Answer::No => {}
+                Answer::More => return Ok(Looked::More),
+                Answer::Refused => return Ok(Looked::Refused),
+                Answer::Failed(cause) => return Ok(Looked::Failed(cause)),
+            }
+        }
+        Ok(Looked::Look(look(Whose::Nobodys), None))
+    }
+
+    /// What the inode of a known file means at a path that is not its own.
+    fn whose(&mut self, id: Ulid, log: &dyn Log, stat: &Stat) -> io::Result<Whose> {
+        if let Some(tracked) = self.table.get(id)
+            && !self.formers.contains(&id)
+        {
+            match self.stat_path(&tracked.key(), tracked.root) {
+                Ok(found) if found.identity.same(&stat.identity) => return Ok(Whose::Linked),
+                Err(error) if !is_gone(&error) => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let Some(cursor) = self.table.cursor(id) else {
+            return Ok(Whose::Nobodys);
+        };
+        if stat.size < cursor.end() || cursor.compare(log, &mut self.fetched)? != Content::Holds {
+            return Ok(Whose::Nobodys);
+        }
+        let is_gone = self.table.get(id).is_none();
+        Ok(if is_gone { Whose::Returned } else { Whose::Moved })
+    }
+
+    /// The files that a new inode at a path may go on with: the one that stands there, if its inode is gone for good,
+    /// and the last one that was there and is gone.
+    fn forerunners(&self, key: &Key) -> Vec<(Ulid, Whose)> {
+        let here = self.table.here(key.bytes()).filter(|id| self.is_gone_for_good(*id));
+        let gone = self.table.gone_at(key.bytes());
+        let here = here.map(|id| (id, Whose::Successor));
+        here.into_iter().chain(gone.map(|id| (id, Whose::Returned))).collect()
+    }
+
+    /// Whether the inode of a file has no name, or is found nowhere.
+    fn is_gone_for_good(&self, id: Ulid) -> bool {
+        let moving = self.table.get(id).map(|tracked| tracked.moving);
+        if moving.is_some_and(|sweep| sweep == self.sweep && sweep > 0) {
+            return false;
+        }
+        match self.handles.get(id) {
+            Some(log) => log.stat().is_ok_and(|stat| stat.links == 0),
+            None => matches!(self.whereabouts(id), Whereabouts::Nowhere),
+        }
+    }
+
+    /// Looks for the inode of a file in the directory of its path.
+    pub(super) fn whereabouts(&self, id: Ulid) -> Whereabouts {
+        let Some(tracked) = self.table.get(id).filter(|_| self.table.has_its_inode(id)) else {
+            return Whereabouts::Nowhere;
+        };
+        let (key, identity) = (tracked.key(), tracked.cursor.file.identity);
+        match self.find_in_directory(&key, tracked.root, &identity) {
+            Ok(Some(log)) => Whereabouts::Found(log),
+            Ok(None) => Whereabouts::Nowhere,
+            // The directory itself is gone.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.roots[tracked.root].directory.is_some() => {
+                Whereabouts::Nowhere
+            }
+            Err(error) => Whereabouts::Unknown(error),
+        }
+    }
+
+    fn find_in_directory(&self, key: &Key, root: usize, identity: &Identity) -> io::Result<Option<Box<dyn Log>>> {
+        let (top, relative) = self.below_root(key, root)?;
+        let parent = relative.parent().unwrap_or(Path::new(""));
+        let directory = self.tree.open_dir(top.as_fd(), parent)?;
+        let mut names: Vec<OsString> = Vec::new();
+        self.tree.inodes(directory.as_fd(), &mut |name, inode| {
+            if inode == identity.inode {
+                names.push(name.to_owned());
+            }
+        })?;
+        for name in names {
+            let log = match self.tree.open(top.as_fd(), &parent.join(name)) {
+                Ok(log) => log,
+                Err(error) if is_gone(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            if log.stat()?.identity.same(identity) {
+                return Ok(Some(log));
+            }
+        }
+        Ok(None)
+    }
+}
