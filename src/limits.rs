@@ -109,6 +109,18 @@ pub const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 /// Passes that `--once` grants a look that stays unknown, one [`HOT_INTERVAL`] apart.
 pub const ONCE_TRIES: u64 = 3;
 
+/// Time that a `look` of a fixture lets pass, in ms: the time between two walks.
+pub const LOOK_MS: u64 = 2_000;
+
+/// Longest time, in ms, that one `pass` of a fixture lets pass: a leap year.
+pub const PASS_MS_MAX: u64 = 366 * 24 * 3_600_000;
+
+/// Longest time, in ms, that passes while a fixture is played, so that no clock overflows.
+pub const PLAYED_MS_MAX: u64 = 100 * PASS_MS_MAX;
+
+/// Cells of the largest table that a difference is looked for in; what is larger is shown as a whole.
+pub const DIFF_CELLS_MAX: usize = 4_000_000;
+
 const _: () = {
     assert!(READ_BYTES > 2 * WINDOW_BYTES_MAX, "a read holds its window and more");
     assert!(
@@ -119,6 +131,10 @@ const _: () = {
     assert!(
         LEDGER_LINE_BYTES_MAX >= FRAGMENT_BYTES_MAX / 3 * 22 + 64 * 1024,
         "a ledger line holds a fragment"
+    );
+    assert!(
+        LOOK_MS as u128 == INTERVAL.as_millis(),
+        "a played look is a walk of its own"
     );
     assert!(TURN_BYTES >= READ_BYTES as u64, "a turn holds a read");
     assert!(POLL_BYTES >= TURN_BYTES, "a poll holds a turn");

@@ -2,6 +2,7 @@
 
 mod drain;
 mod exit;
+mod replay;
 mod status;
 mod watch;
 
@@ -85,6 +86,8 @@ enum Verb {
     Drain(drain::Args),
     /// Say whether everything is captured, and whether anything is waiting
     Status(status::Args),
+    /// Play fixture trees through the pipeline, and compare the events with the expected ones
+    Replay(replay::Args),
 }
 
 /// Runs the command that the arguments of the process name.
@@ -93,11 +96,12 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error).into(),
     };
-    start_log(&cli.common);
+    start_log(&cli.common, &cli.verb);
     let ended = match cli.verb {
         Verb::Watch(args) => watch::run(&cli.common, args),
         Verb::Drain(args) => drain::run(&cli.common, &args),
         Verb::Status(args) => status::run(&cli.common, &args),
+        Verb::Replay(args) => Ok(replay::run(&cli.common, &args)),
     };
     match ended {
         Ok(exit) => exit.into(),
@@ -155,9 +159,11 @@ fn print_error(error: &Error) {
 }
 
 /// One line a record: level, text, and the code if it has one.
-fn start_log(common: &Common) {
+fn start_log(common: &Common, verb: &Verb) {
     let level = match (common.quiet, common.verbose) {
         (true, _) => LevelFilter::Error,
+        // A fixture is full of things to be warned of, and they are what it is about.
+        (false, 0) if matches!(verb, Verb::Replay(_)) => LevelFilter::Error,
         (false, 0) => LevelFilter::Warn,
         (false, 1) => LevelFilter::Info,
         (false, _) => LevelFilter::Debug,

@@ -1,0 +1,185 @@
+//! A stage: a tree, a home, a clock and a pipeline, on which a script is played.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::clock::StageClock;
+use super::errno;
+use super::failing::{FailingTree, Failures};
+use super::files::{self, Ground, temporary};
+use super::operation::Operation;
+use super::queued::{self, Queued};
+use super::script::Head;
+use crate::capture::{Capture, CaptureOptions};
+use crate::clock::Clock;
+use crate::disk::{Disk, OsDisk};
+use crate::error::{Error, ErrorKind};
+use crate::event::Event;
+use crate::limits::LOOK_MS;
+use crate::pure::ulids::system_random;
+use crate::source::polling::PollingSource;
+use crate::source::roots::{self, RootSpec};
+use crate::source::scope::Scope;
+use crate::source::tailer::SourceOptions;
+use crate::source::{Budget, Source};
+
+/// A whole pipeline over a tree of its own, driven operation by operation.
+///
+/// Dropping it removes everything. It starts no thread.
+pub struct Stage {
+    head: Head,
+    tree: PathBuf,
+    disk: Arc<dyn Disk>,
+    clock: Arc<StageClock>,
+    failures: Arc<Failures>,
+    events: Arc<Mutex<Vec<Event>>>,
+    /// None after [`Stage::stop`].
+    running: Option<Running>,
+    /// Removed when nothing above is open any more.
+    _ground: Ground,
+}
+
+struct Running {
+    capture: Capture,
+    source: PollingSource,
+}
+
+impl Stage {
+    /// An empty tree, watched as `head` says; its needs are not asked for.
+    pub fn new(head: &Head) -> Result<Self, Error> {
+        head.check().map_err(|cause| usage("bad head:", cause))?;
+        let ground = temporary()?;
+        let tree = ground.directory("tree")?;
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk::create(&ground.path().join("home"))?);
+        let mut stage = Self {
+            head: head.clone(),
+            tree,
+            disk,
+            clock: Arc::new(StageClock::new()),
+            failures: Arc::default(),
+            events: Arc::default(),
+            running: None,
+            _ground: ground,
+        };
+        stage.start()?;
+        Ok(stage)
+    }
+
+    /// Where the tree is.
+    pub fn tree(&self) -> &Path {
+        &self.tree
+    }
+
+    /// Does what an operation says.
+    ///
+    /// Fails as [`ErrorKind::Usage`] when the operation makes no sense by itself, and otherwise when it
+    /// cannot be done.
+    pub fn play(&mut self, operation: &Operation) -> Result<(), Error> {
+        operation.check().map_err(|cause| usage("bad operation:", cause))?;
+        match operation {
+            Operation::Look => self.look(),
+            Operation::Pass { ms } => {
+                self.clock.pass(*ms);
+                Ok(())
+            }
+            Operation::Fail { path, errno } => {
+                let errno = errno.as_deref().map(errno::named).transpose();
+                let errno = errno.map_err(|cause| usage("bad operation:", cause))?;
+                self.failures.set(Path::new(path), errno);
+                Ok(())
+            }
+            Operation::Restart => {
+                self.stop()?;
+                self.start()
+            }
+            Operation::Crash => {
+                self.running = None;
+                self.start()
+            }
+            Operation::Write { .. }
+            | Operation::Append { .. }
+            | Operation::Rename { .. }
+            | Operation::Truncate { .. }
+            | Operation::Remove { .. }
+            | Operation::Mkdir { .. }
+            | Operation::Chmod { .. }
+            | Operation::Symlink { .. }
+            | Operation::Hardlink { .. } => files::play(&self.tree, operation),
+        }
+    }
+
+    /// Stops the capture well. After it only [`Operation::Restart`] and [`Operation::Crash`] start another.
+    pub fn stop(&mut self) -> Result<(), Error> {
+        match self.running.take() {
+            Some(mut running) => {
+                running.source.finish(&mut running.capture)?;
+                running.capture.stop().map(drop)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The committed events, all of them, with absolute paths.
+    pub fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the queue holds, in order; it stays there.
+    pub fn queue(&self) -> Result<Vec<Queued>, Error> {
+        queued::of(&*self.disk)
+    }
+
+    fn start(&mut self) -> Result<(), Error> {
+        let clock: Arc<dyn Clock> = Arc::<StageClock>::clone(&self.clock);
+        let (disk, options) = (Arc::clone(&self.disk), CaptureOptions::default());
+        let mut capture = Capture::open(disk, Arc::clone(&clock), system_random(), options)?;
+        let events = Arc::clone(&self.events);
+        capture.observe(Box::new(move |event| {
+            events
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(event.clone());
+        }));
+        let tree = Box::new(FailingTree::new(&self.tree, &self.failures));
+        let source = PollingSource::new(self.source_options()?, tree, clock, capture.fold())?;
+        self.running = Some(Running { capture, source });
+        Ok(())
+    }
+
+    fn source_options(&self) -> Result<SourceOptions, Error> {
+        let scope = Scope::new(None, std::slice::from_ref(&self.tree))?;
+        let specs = self.head.roots.iter().map(|root| RootSpec {
+            path: self.tree.join(root),
+            agent: None,
+        });
+        let roots = roots::check(specs.collect(), &scope, None)?;
+        let mut options = SourceOptions::new(roots, scope);
+        self.head.options.apply(&mut options);
+        Ok(options)
+    }
+
+    /// One whole pass, and a commit.
+    fn look(&mut self) -> Result<(), Error> {
+        self.clock.pass(LOOK_MS);
+        let Some(running) = &mut self.running else {
+            return Err(usage("cannot look:", "the capture is stopped".into()));
+        };
+        running.source.sweep_now();
+        loop {
+            let report = running.source.poll(Budget { bytes: u64::MAX }, &mut running.capture)?;
+            running.capture.commit()?;
+            if let Some(reason) = running.capture.queue_full() {
+                return Err(Error::new(ErrorKind::Failed, "the queue takes nothing more:")
+                    .because(reason.to_owned())
+                    .hint("make room on the disk of the temporary directory, or name another one with TMPDIR"));
+            }
+            if !report.more {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn usage(what: &str, cause: String) -> Error {
+    Error::new(ErrorKind::Usage, what).because(cause)
+}
