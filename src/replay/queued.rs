@@ -170,7 +170,7 @@ mod tests {
 
     use super::*;
     use crate::pure::identity::Identity;
-    use crate::pure::record::LogFile;
+    use crate::pure::record::{Ending, LogFile};
 
     fn append(offset: u64, length: u64, bytes: Option<&[u8]>) -> Event {
         let file = Arc::new(LogFile {
@@ -184,7 +184,7 @@ mod tests {
             },
             agent: None,
         });
-        Event::of_line(&file, offset, length, bytes, Timestamp::UNIX_EPOCH)
+        Event::of_line(&file, offset, length, bytes, Ending::NEWLINE, Timestamp::UNIX_EPOCH)
     }
 
     fn queued(offset: u64, bytes: &[u8]) -> Queued {
