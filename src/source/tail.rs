@@ -115,6 +115,11 @@ impl Cursor {
         self.suffix.map_or(self.offset, |suffix| suffix.to)
     }
 
+    /// Bytes that a rewrite touched and that are not read again yet.
+    pub(super) fn read_again_bytes(&self) -> u64 {
+        self.suffix.map_or(0, |suffix| suffix.from - self.offset)
+    }
+
     /// The guard beside [`Self::end`].
     pub(super) fn end_guard(&self) -> Option<Window> {
         let guard = self.evidence.map(|evidence| evidence.guard);

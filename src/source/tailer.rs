@@ -133,8 +133,8 @@ pub struct Tailer {
     handles: Handles,
     /// Other names of files that are followed, what they showed, and the last sweep that found them.
     links: BTreeMap<Key, (Identity, u64)>,
-    /// New inodes that may repeat what was captured of another one.
-    repeats: BTreeMap<Key, Repeats>,
+    /// New inodes at a path that may repeat what was captured of a file.
+    repeats: BTreeMap<(Key, Ulid), Repeats>,
     work: VecDeque<Job>,
     /// The files that wait for a turn.
     queued: BTreeMap<Key, Queued>,

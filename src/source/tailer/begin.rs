@@ -129,7 +129,7 @@ impl Tailer {
             self.handles.take(robbed);
         }
         self.links.remove(key);
-        self.repeats.remove(key);
+        self.repeats.retain(|(asked, _), _| asked != key);
         if let Some(before) = before.filter(|before| *before != id) {
             self.leave(before);
         }

@@ -35,7 +35,7 @@ impl Tailer {
             Some(log) => log,
             None => match self.whereabouts(id) {
                 Whereabouts::Found(log) => log,
-                Whereabouts::Nowhere => return self.close(id, None, sink),
+                Whereabouts::Nowhere => return self.close(id, None, false, sink),
                 Whereabouts::Unknown(cause) => {
                     let Some(key) = self.table.get(id).map(super::Tracked::key) else {
                         return Ok(Turn::Done);
@@ -49,7 +49,7 @@ impl Tailer {
             return self.give_up(id, log, sink);
         }
         if turn == Turn::Done && self.is_to_end(id, &*log) {
-            return self.close_or_keep(id, log, sink);
+            return self.close_or_keep(id, log, false, sink);
         }
         self.handles.keep(id, log);
         Ok(turn)
@@ -62,8 +62,14 @@ impl Tailer {
         tracked.ends || (is_quiet && log.stat().is_ok_and(|stat| stat.links > 0))
     }
 
-    fn close_or_keep(&mut self, id: Ulid, log: Box<dyn Log>, sink: &mut dyn EventSink) -> Result<Turn, Error> {
-        let turn = self.close(id, Some(&*log), sink)?;
+    fn close_or_keep(
+        &mut self,
+        id: Ulid,
+        log: Box<dyn Log>,
+        given_up: bool,
+        sink: &mut dyn EventSink,
+    ) -> Result<Turn, Error> {
+        let turn = self.close(id, Some(&*log), given_up, sink)?;
         if !turn.is_over() {
             self.handles.keep(id, log);
         }
@@ -81,7 +87,7 @@ impl Tailer {
 
     fn give_up(&mut self, id: Ulid, log: Box<dyn Log>, sink: &mut dyn EventSink) -> Result<Turn, Error> {
         self.tell_given_up(id);
-        self.close_or_keep(id, log, sink)
+        self.close_or_keep(id, log, true, sink)
     }
 
     pub(super) fn tell_given_up(&self, id: Ulid) {
@@ -95,43 +101,44 @@ impl Tailer {
         }
     }
 
-    /// Following a file ends: its last line is captured if it is whole, else written down as a fragment.
-    pub(super) fn close(&mut self, id: Ulid, log: Option<&dyn Log>, sink: &mut dyn EventSink) -> Result<Turn, Error> {
+    /// Following a file ends: its last line is captured if it is whole, else written down as a fragment. One that
+    /// is `given_up` need not be readable.
+    fn close(
+        &mut self,
+        id: Ulid,
+        log: Option<&dyn Log>,
+        given_up: bool,
+        sink: &mut dyn EventSink,
+    ) -> Result<Turn, Error> {
         let Some(tracked) = self.table.get_mut(id) else {
             return Ok(Turn::Done);
         };
-        let cursor = &mut tracked.cursor;
         let size = log
             .and_then(|log| log.stat().ok())
             .map_or(tracked.size, |stat| stat.size);
-        let left = size.saturating_sub(cursor.end());
+        let mut left = tracked.left_behind(size);
         let mut fragment = Vec::new();
-        if let Some(log) = log
-            && left > 0
-        {
-            match cursor.settle(log, size, sink)? {
-                SettleVerdict::Refused => return Ok(Turn::Refused),
-                SettleVerdict::Taken(_) | SettleVerdict::Waits | SettleVerdict::NoRoom | SettleVerdict::Changed => {}
+        if let Some(log) = log.filter(|_| left > 0) {
+            if tracked.cursor.suffix.is_none() {
+                match tracked.cursor.settle(log, size, sink)? {
+                    SettleVerdict::Refused => return Ok(Turn::Refused),
+                    SettleVerdict::Changed if !given_up => return Ok(Turn::More),
+                    SettleVerdict::Taken(_) | SettleVerdict::Waits | SettleVerdict::NoRoom | SettleVerdict::Changed => {
+                    }
+                }
             }
-            let settled = cursor.settled.is_some_and(|settled| settled.length == left);
-            if !settled {
-                fragment = read_fragment(log, cursor.offset, left).unwrap_or_default();
-            }
+            left = tracked.left_behind(size);
+            fragment = read_fragment(log, tracked.cursor.end(), left).unwrap_or_default();
         }
-        let is_read = cursor.suffix.is_none() && (fragment.len() as u64 == left.min(FRAGMENT_BYTES_MAX as u64));
-        let settled = cursor.settled.is_some_and(|settled| settled.length == left);
+        let cursor = &tracked.cursor;
+        let is_read = cursor.suffix.is_none() && fragment.len() as u64 == left.min(FRAGMENT_BYTES_MAX as u64);
         let was_seen = log.is_some() || tracked.seen.is_some();
-        let unread = match (is_read || settled, was_seen) {
-            (true, true) => Some(0),
-            (false, true) => Some(left + cursor.suffix.map_or(0, |suffix| suffix.from - cursor.offset)),
-            (_, false) => None,
-        };
         let fact = Fact::Closed {
             file: &cursor.file,
             offset: cursor.offset,
             fragment: &fragment,
             fragment_length: if fragment.is_empty() { 0 } else { left },
-            unread,
+            unread: was_seen.then(|| if is_read { 0 } else { left + cursor.read_again_bytes() }),
         };
         if sink.fact(&fact)? == Verdict::Refused {
             return Ok(Turn::Refused);

@@ -19,8 +19,6 @@ use crate::source::tree::{Log, Stat};
 pub(super) struct Repeats {
     /// Which new inode.
     identity: Identity,
-    /// What was captured of which file.
-    of: Ulid,
     state: State,
 }
 
@@ -57,8 +55,8 @@ impl Tailer {
         if cursor.offset == 0 || cursor.suffix.is_some() || stat.size < cursor.offset {
             return Ok(Answer::No);
         }
-        let asked = self.repeats.remove(key);
-        let asked = asked.filter(|asked| asked.identity.same(&stat.identity) && asked.of == of);
+        let asked = self.repeats.remove(&(key.clone(), of));
+        let asked = asked.filter(|asked| asked.identity.same(&stat.identity));
         let mut recheck = match asked.map(|asked| asked.state) {
             Some(State::Known(known)) => return Ok(self.know(key, of, stat, known)),
             Some(State::Hashing(recheck)) => recheck,
@@ -95,6 +93,6 @@ impl Tailer {
 
     fn remember(&mut self, key: &Key, of: Ulid, stat: &Stat, state: State) {
         let identity = stat.identity;
-        self.repeats.insert(key.clone(), Repeats { identity, of, state });
+        self.repeats.insert((key.clone(), of), Repeats { identity, state });
     }
 }

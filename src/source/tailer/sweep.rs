@@ -76,7 +76,7 @@ impl Tailer {
         let (unknown, symlinks) = (&self.unknown, &self.symlinks);
         self.told
             .retain(|(path, _)| unknown.contains_key(path) || symlinks.contains(path));
-        self.links.retain(|_, (_, seen)| *seen == sweep);
+        self.links.retain(|key, (_, seen)| *seen == sweep || walk.hides(&key.0));
     }
 
     /// Inodes come before paths: what is followed and was found at another path, but not at its own, is moving. What
@@ -306,23 +306,20 @@ impl Tailer {
         if stat.kind != Kind::File {
             return;
         }
-        let (here, now) = (self.table.here(bytes(&path)), self.clock.now());
-        if let Some(at) = self.table.at.get_mut(bytes(&path)) {
-            at.sweep = self.sweep;
-        }
-        let key = Key(path.into());
         if self.files_max.is_some() {
-            walk.paths.push(key.clone());
+            walk.paths.push(Key(path.as_path().into()));
         }
-        if let Some(tracked) = here.and_then(|id| self.table.get_mut(id)) {
+        let now = self.clock.now();
+        if let Some(tracked) = self.table.saw(bytes(&path), self.sweep) {
             tracked.size = stat.size;
             if tracked.cursor.file.identity.same(&stat.identity) {
                 tracked.shown = self.sweep;
             }
-            if tracked.is_unmoved(stat, now) {
+            if tracked.is_unmoved(stat, now) && !tracked.may_settle(now) {
                 return;
             }
         }
+        let key = Key(path.into());
         walk.found.push(Found {
             key,
             root,

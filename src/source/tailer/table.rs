@@ -129,8 +129,14 @@ impl Tracked {
 
     /// Bytes that were seen and not captured.
     pub(super) fn backlog_bytes(&self) -> u64 {
-        let again = self.cursor.suffix.map_or(0, |suffix| suffix.from - self.cursor.offset);
-        again + self.size.saturating_sub(self.cursor.end())
+        self.cursor.read_again_bytes() + self.size.saturating_sub(self.cursor.end())
+    }
+
+    /// Bytes of its last line that would be left behind if following it ended at this size.
+    pub(super) fn left_behind(&self, size: u64) -> u64 {
+        let left = size.saturating_sub(self.cursor.end());
+        let settled = self.cursor.settled.is_some_and(|settled| settled.length == left);
+        if settled { 0 } else { left }
     }
 
     /// Whether nothing about it moved since it was read to its end.
@@ -206,6 +212,14 @@ impl Table {
     fn stands_at(&self, id: Ulid, path: &[u8]) -> bool {
         let tracked = self.files.get(&id);
         tracked.is_some_and(|tracked| tracked.cursor.file.path.as_os_str().as_bytes() == path)
+    }
+
+    /// A sweep found something at a path. Returns the file that stands there, as far as we know.
+    pub(super) fn saw(&mut self, path: &[u8], sweep: u64) -> Option<&mut Tracked> {
+        let at = self.at.get_mut(path)?;
+        at.sweep = sweep;
+        let tracked = self.files.get_mut(&at.file)?;
+        (tracked.cursor.file.path.as_os_str().as_bytes() == path).then_some(tracked)
     }
 
     /// The file that has this inode, gone or not.

@@ -1,6 +1,7 @@
 //! The turn of one file: look, step, and do what the step says.
 
 use std::io;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use ulid::Ulid;
@@ -190,7 +191,7 @@ impl Tailer {
         };
         let (look, whom) = match looked {
             Looked::Look(look, whom) => (look, whom),
-            Looked::More => return Ok(Went::Over(Turn::More)),
+            Looked::More => return Ok(self.hashes_on()),
             Looked::Refused => return Ok(Went::Over(Turn::Refused)),
             Looked::Failed(error) => return Ok(Went::Over(self.look_failed_at(spot, &error))),
         };
@@ -296,10 +297,16 @@ impl Tailer {
     ) -> Result<Went, Error> {
         Ok(match self.cut(id, reason, log, stat, sink)? {
             Cut::Done => Went::Changed,
-            Cut::More => Went::Over(Turn::More),
+            Cut::More => self.hashes_on(),
             Cut::Refused => Went::Over(Turn::Refused),
             Cut::Failed(cause) => Went::Over(self.look_failed_at(spot, &cause)),
         })
+    }
+
+    /// There is more of a chain to hash: that was as much work as a turn of reading.
+    fn hashes_on(&mut self) -> Went {
+        self.worked_bytes += TURN_BYTES;
+        Went::Over(Turn::More)
     }
 
     /// Another name of a file that is followed: noted once.
@@ -423,11 +430,11 @@ impl Tailer {
             tracked.hot_until = Some(now + HOT_WINDOW);
         }
         let is_hot = tracked.hot_until.is_some() || tracked.racy_until.is_some() || tracked.has_untried_tail();
-        let path = tracked.cursor.file.path.to_path_buf();
+        let path = Arc::clone(&tracked.cursor.file.path);
         if is_hot && !is_former {
             self.hot.insert(id);
         }
-        self.unknown.remove(&path);
+        self.unknown.remove(&*path);
     }
 }
 

@@ -69,8 +69,11 @@ impl Tailer {
                 Ok(true) => return Ok(Looked::Look(Look::Unknown(Why::OtherDevice), None)),
                 Err(cause) => return Ok(Looked::Failed(cause)),
             }
-            let ours = self.tracked_at(key).map(|tracked| tracked.cursor.file.identity);
-            if ours.is_some_and(|ours| ours.same(&stat.identity)) {
+            if let Some(tracked) = self.table.get_mut(id)
+                && tracked.cursor.file.identity.same(&stat.identity)
+            {
+                // Wherever else it was found, it is here.
+                tracked.moving = 0;
                 return Ok(self.look_at_ours(id, log, stat));
             }
         }
