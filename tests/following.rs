@@ -187,7 +187,7 @@ fn a_renamed_file_is_followed_until_it_is_quiet_and_its_fragment_is_written_down
     fs::rename(watched.path("a.jsonl"), watched.path("a.jsonl.1")).unwrap();
     write(&mut writer, "two\n");
     assert_eq!(watched.captured(), "two\n");
-    watched.pass(DRAIN_QUIET - INTERVAL);
+    watched.pass(DRAIN_QUIET.saturating_sub(INTERVAL));
     write(&mut writer, "three\n{\"torn\":");
     assert_eq!(watched.captured(), "three\n", "just in time");
     watched.pass(DRAIN_QUIET);
