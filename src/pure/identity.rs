@@ -90,10 +90,11 @@ impl Evidence {
         let end = start + bytes.len() as u64;
         let length = window_bytes(end);
         let guard = Window::over(&bytes[bytes.len().checked_sub(length)?..]);
-        let head = match before {
-            Some(before) if before.head.bytes() == length => before.head,
-            _ if start == 0 => Window::over(&bytes[..length]),
-            _ => return None,
+        let head = match (start, before) {
+            (0, _) => Window::over(&bytes[..length]),
+            // As long as it can be, unless a stretch that was read again ended within it and what follows was kept.
+            (_, Some(before)) => before.head,
+            (_, None) => return None,
         };
         Some(Self { head, guard })
     }

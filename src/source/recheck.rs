@@ -66,9 +66,7 @@ impl Recheck {
             Some(guard) if size >= end => window_holds(log, &guard, end - u64::from(guard.length))?,
             _ => false,
         };
-        // Runs that begin behind the offset are the suffix of an earlier rewrite.
-        let first = chain.runs.first().filter(|run| run.from < cursor.offset);
-        let start = first.map_or(0, |run| run.from);
+        let start = start_of(log, cursor, &chain)?;
         let mut hashing = Hashing::default();
         hashing.seek(log, start)?;
         Ok(Self {
@@ -137,17 +135,14 @@ impl Recheck {
 
     fn is_whole(&self) -> bool {
         let suffix = self.kept_suffix.map(|suffix| suffix.from);
-        self.offset > 0 && self.reached == self.offset && suffix.is_none_or(|from| self.low == from)
+        let reached = self.offset > 0 && self.reached == self.offset && self.reached <= self.size;
+        reached && suffix.is_none_or(|from| self.low == from)
     }
 
-    /// A kept suffix must begin where a line does, and behind the longest head.
+    /// A kept suffix must begin where a line does.
     fn align_suffix(&mut self, log: &dyn Log) -> io::Result<()> {
         while let Some(run) = self.chain.runs.get(self.suffix) {
-            let mut before = [0];
-            let begins_a_line = run.from >= WINDOW_BYTES_MAX as u64
-                && read_full(log, &mut before, run.from - 1)? == 1
-                && before == *b"\n";
-            if begins_a_line {
+            if begins_a_line(log, run.from)? {
                 break;
             }
             self.suffix += 1;
@@ -181,6 +176,24 @@ impl Recheck {
             suffix,
         }
     }
+}
+
+/// Where the chain below the offset begins: at 0, or where a file was begun at its end, if a line begins there still.
+fn start_of(log: &dyn Log, cursor: &Cursor, chain: &Chain) -> io::Result<u64> {
+    // Runs that begin behind the offset are the suffix of an earlier rewrite.
+    let first = chain.runs.first().filter(|run| run.from < cursor.offset);
+    let start = match first {
+        Some(run) => run.from,
+        None if cursor.line.is_none() => cursor.offset,
+        None => 0,
+    };
+    Ok(if begins_a_line(log, start)? { start } else { 0 })
+}
+
+/// Whether a line begins at an offset, as the byte before it says.
+fn begins_a_line(log: &dyn Log, offset: u64) -> io::Result<bool> {
+    let mut before = [0];
+    Ok(offset == 0 || (read_full(log, &mut before, offset - 1)? == 1 && before == *b"\n"))
 }
 
 impl Hashing {

@@ -8,7 +8,7 @@ use super::tail::{Cursor, window_holds};
 use super::tree::{Log, read_full};
 use super::{Changed, LongLine};
 use crate::limits::WINDOW_BYTES_MAX;
-use crate::pure::identity::{Evidence, Window};
+use crate::pure::identity::{Evidence, Window, window_bytes};
 use crate::pure::record::{LogFile, SettledTail};
 
 /// A line that is read in pieces.
@@ -115,7 +115,7 @@ impl Streamed<'_> {
     /// The evidence behind the newline of a line that is longer than both windows.
     fn evidence_behind(&self, opening: &[u8]) -> Option<Evidence> {
         let head = match &self.cursor.evidence {
-            Some(before) if before.head.bytes() == WINDOW_BYTES_MAX => {
+            Some(before) if window_bytes(self.cursor.offset) == WINDOW_BYTES_MAX => {
                 let holds = window_holds(self.log, &before.head, 0).ok()?;
                 holds.then_some(before.head)?
             }

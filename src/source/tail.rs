@@ -209,7 +209,7 @@ impl Cursor {
             self.suffix = None;
             self.offset = suffix.to;
             self.line = self.line.map(|line| line + suffix.lines);
-            // A suffix begins behind the longest head there is.
+            // The head stays as long as it is; the next check of the whole chain makes it longer.
             if let Some(evidence) = &mut self.evidence {
                 evidence.guard = suffix.guard;
             }

@@ -130,6 +130,8 @@ pub struct Tailer {
     hot: BTreeSet<Ulid>,
     /// The files that their paths do not show any more and that are followed on.
     formers: BTreeSet<Ulid>,
+    /// The latest of them by the path that they had.
+    former_at: BTreeMap<Key, Ulid>,
     handles: Handles,
     /// Other names of files that are followed, what they showed, and the last sweep that found them.
     links: BTreeMap<Key, (Identity, u64)>,
@@ -207,6 +209,7 @@ impl Tailer {
             unresumed: fold.files.values().cloned().collect(),
             hot: BTreeSet::new(),
             formers: BTreeSet::new(),
+            former_at: BTreeMap::new(),
             handles: Handles::up_to(handles_max()),
             links: BTreeMap::new(),
             repeats: BTreeMap::new(),
@@ -265,6 +268,7 @@ impl Tailer {
         if state.state == Presence::Followed && !taken {
             self.table.place(tracked, 0);
         } else {
+            self.former_at.insert(tracked.key(), state.file_id);
             self.table.follow_on(tracked);
             self.formers.insert(state.file_id);
         }

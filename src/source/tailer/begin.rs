@@ -79,14 +79,18 @@ impl Tailer {
             return Ok(Verdict::Refused);
         }
         let now = self.clock.now();
+        self.no_former(id);
         let gone = self.table.take_gone(id).map(|cursor| Tracked::new(cursor, root, now));
         let Some(mut tracked) = gone.or_else(|| self.table.take(id)) else {
             return Ok(Verdict::Taken);
         };
+        if !tracked.cursor.file.identity.same(&stat.identity) {
+            // Its old inode is gone for good.
+            self.handles.take(id);
+        }
         (tracked.cursor.file, tracked.root) = (file, root);
         (tracked.seen, tracked.recheck, tracked.ends) = (None, None, false);
         (tracked.shown, tracked.moving) = (self.sweep, 0);
-        self.formers.remove(&id);
         self.put(key, tracked);
         Ok(Verdict::Taken)
     }

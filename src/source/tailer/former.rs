@@ -22,8 +22,21 @@ impl Tailer {
         // Nobody can come back for what was written since its first look.
         (tracked.limit, tracked.quiet_since) = (None, now);
         self.hot.remove(&id);
+        let key = tracked.key();
         self.formers.insert(id);
+        self.former_at.insert(key, id);
         self.queue_former(id);
+    }
+
+    /// A file is followed at a path again, or not any more.
+    pub(super) fn no_former(&mut self, id: Ulid) {
+        self.formers.remove(&id);
+        if let Some(tracked) = self.table.get(id) {
+            let key = tracked.key();
+            if self.former_at.get(&key) == Some(&id) {
+                self.former_at.remove(&key);
+            }
+        }
     }
 
     /// Reads on in a former file, and ends following it when that is due.
@@ -149,7 +162,7 @@ impl Tailer {
 
     /// A file is gone: only its cursor is kept, since it may come back.
     fn forget(&mut self, id: Ulid) {
-        self.formers.remove(&id);
+        self.no_former(id);
         self.hot.remove(&id);
         self.handles.take(id);
         if let Some(tracked) = self.table.take(id) {

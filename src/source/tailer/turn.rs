@@ -112,12 +112,22 @@ impl Tailer {
         }
     }
 
-    /// Reads on in the kept handle of the file at a path, which shows something else or nothing. One that cannot be
-    /// read stands in nobody's way: it is followed on as a former file, or given up after a while.
+    /// Reads on in the kept handles of the file at a path, which shows something else or nothing, and of the one that
+    /// stood there before. One that cannot be read stands in nobody's way: it is followed on as a former file, or given
+    /// up after a while.
     pub(super) fn rest(&mut self, key: &Key, sink: &mut dyn EventSink) -> Result<Turn, Error> {
-        let Some(id) = self.table.here(key.bytes()) else {
-            return Ok(Turn::Done);
-        };
+        let here = self.table.here(key.bytes());
+        let former = self.former_at.get(key).copied();
+        for id in here.into_iter().chain(former) {
+            let turn = self.rest_of(id, sink)?;
+            if !turn.is_over() {
+                return Ok(turn);
+            }
+        }
+        Ok(Turn::Done)
+    }
+
+    fn rest_of(&mut self, id: Ulid, sink: &mut dyn EventSink) -> Result<Turn, Error> {
         let Some(log) = self.handles.take(id) else {
             return Ok(Turn::Done);
         };
@@ -126,10 +136,10 @@ impl Tailer {
             tracked.limit = None;
         }
         let turn = self.follow(&Spot::File(id), &*log, sink);
-        if !matches!(turn, Ok(Turn::Unknown | Turn::NoRoom)) || !self.has_failed_for_long(id) {
-            self.handles.keep(id, log);
-        } else {
+        if matches!(turn, Ok(Turn::Unknown | Turn::NoRoom)) && self.has_failed_for_long(id) {
             self.tell_given_up(id);
+        } else {
+            self.handles.keep(id, log);
         }
         turn
     }

@@ -181,13 +181,14 @@ impl Tailer {
         Ok(if is_gone { Whose::Returned } else { Whose::Moved })
     }
 
-    /// The files that a new inode at a path may go on with: the one that stands there, if its inode is gone for good,
-    /// and the last one that was there and is gone.
+    /// The files that a new inode at a path may go on with: the one that stands there or stood there last, if its inode
+    /// is gone for good, and the last one that was there and is gone.
     fn forerunners(&self, key: &Key) -> Vec<(Ulid, Whose)> {
-        let here = self.table.here(key.bytes()).filter(|id| self.is_gone_for_good(*id));
-        let gone = self.table.gone_at(key.bytes());
-        let here = here.map(|id| (id, Whose::Successor));
-        here.into_iter().chain(gone.map(|id| (id, Whose::Returned))).collect()
+        let here = self.table.here(key.bytes()).map(|id| (id, Whose::Successor));
+        let former = self.former_at.get(key).map(|id| (*id, Whose::Returned));
+        let known = here.into_iter().chain(former);
+        let gone = self.table.gone_at(key.bytes()).map(|id| (id, Whose::Returned));
+        known.filter(|(id, _)| self.is_gone_for_good(*id)).chain(gone).collect()
     }
 
     /// Whether the inode of a file has no name, or is found nowhere.
