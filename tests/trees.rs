@@ -27,7 +27,7 @@ fn every_fixture_tree_gives_its_expected_events() {
     let entries = fs::read_dir(trees).unwrap().map(|entry| entry.unwrap().path());
     let mut fixtures: Vec<_> = entries.filter(|path| path.is_dir()).collect();
     fixtures.sort();
-    assert!(fixtures.len() >= 20, "the trees were found: {}", fixtures.len());
+    assert!(fixtures.len() >= 60, "the trees were found: {}", fixtures.len());
     let mut failed = Vec::new();
     for fixture in &fixtures {
         let name = fixture.file_name().unwrap().display();
