@@ -24,7 +24,7 @@ impl Tailer {
             Ok(_) | Err(_) => return self.turn(key, at.root, sink),
         }
         // Whatever its absence means.
-        let turn = self.rest(key, sink)?;
+        let turn = self.rest(key, None, sink)?;
         if !turn.is_over() {
             return Ok(turn);
         }

@@ -51,7 +51,8 @@ impl Tailer {
             log
         } else {
             // What the file of before still holds comes first.
-            let rest = self.rest(key, sink)?;
+            let shown = found.as_ref().ok().map(|stat| stat.identity);
+            let rest = self.rest(key, shown, sink)?;
             if !rest.is_over() {
                 return Ok(rest);
             }
@@ -115,10 +116,15 @@ impl Tailer {
     /// Reads on in the kept handles of the file at a path, which shows something else or nothing, and of the one that
     /// stood there before. One that cannot be read stands in nobody's way: it is followed on as a former file, or given
     /// up after a while.
-    pub(super) fn rest(&mut self, key: &Key, sink: &mut dyn EventSink) -> Result<Turn, Error> {
+    pub(super) fn rest(&mut self, key: &Key, shown: Option<Identity>, sink: &mut dyn EventSink) -> Result<Turn, Error> {
         let here = self.table.here(key.bytes());
         let former = self.former_at.get(key).copied();
         for id in here.into_iter().chain(former) {
+            let identity = self.table.get(id).map(|tracked| tracked.cursor.file.identity);
+            if identity.is_some_and(|identity| shown.is_some_and(|shown| identity.same(&shown))) {
+                // It comes back, and is read there.
+                continue;
+            }
             let turn = self.rest_of(id, sink)?;
             if !turn.is_over() {
                 return Ok(turn);
