@@ -1725,3 +1725,88 @@ fn a_killed_watcher_leaves_a_status_that_does_not_claim_everything() {
         "{ended:#?}"
     );
 }
+
+#[test]
+fn from_end_leaves_out_what_stood_when_the_root_was_first_seen_and_nothing_else() {
+    let sandbox = Sandbox::new();
+    append(sandbox.log("old.jsonl"), "one\ntwo\nthr");
+    sandbox.once(&["--from", "end"]).exits(0).no_error();
+    assert_eq!(sandbox.drain_raw(), "");
+    append(sandbox.log("old.jsonl"), "ee\nfour\n");
+    append(sandbox.log("new.jsonl"), "first\n");
+    sandbox.once(&["--from", "end"]).exits(0).no_error();
+    let lines: Vec<_> = sandbox
+        .envelopes()
+        .iter()
+        .map(|envelope| {
+            let (record, source) = (&envelope["record"], &envelope["record"]["source"]);
+            (
+                record["surface"].clone(),
+                source["offset"].clone(),
+                source["line"].clone(),
+            )
+        })
+        .collect();
+    let expected = [
+        (json!("first"), json!(0), json!(1)),
+        (json!("three"), json!(8), Value::Null),
+        (json!("four"), json!(14), Value::Null),
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(sandbox.entries("skipped")[0]["offset"], 8);
+    assert_eq!(sandbox.entries("root").len(), 1);
+}
+
+#[test]
+fn max_files_leaves_the_last_files_alone_says_so_once_and_deletes_nothing() {
+    let sandbox = Sandbox::new();
+    for name in ["b.jsonl", "c.jsonl", "d.jsonl"] {
+        append(sandbox.log(name), format!("{name}\n"));
+    }
+    let ended = sandbox.once(&["--max-files", "2"]).exits(0);
+    assert_eq!(ended.count("watcher.bounded_walk_overflow"), 1);
+    assert_eq!(sandbox.drain_raw(), "b.jsonl\nc.jsonl\n");
+    // A newcomer that sorts earlier pushes one out: it is neither read nor deleted, and goes on later.
+    append(sandbox.log("a.jsonl"), "a.jsonl\n");
+    append(sandbox.log("c.jsonl"), "more\n");
+    sandbox.once(&["--max-files", "2"]).exits(0);
+    assert_eq!(sandbox.drain_raw(), "a.jsonl\n");
+    assert_eq!(sandbox.entries("delete").len(), 0);
+    sandbox.once(&[]).exits(0).no_error();
+    assert_eq!(sandbox.drain_raw(), "more\nd.jsonl\n");
+}
+
+#[test]
+fn once_captures_a_whole_last_line_without_newline_and_its_newline_adds_nothing() {
+    let sandbox = Sandbox::new();
+    append(sandbox.log("a.jsonl"), "{\"a\":1}\n{\"b\":2}");
+    append(sandbox.log("b.jsonl"), "{\"torn\":");
+    sandbox.once(&[]).exits(0).no_error();
+    assert_eq!(sandbox.drain_raw(), "{\"a\":1}\n{\"b\":2}\n");
+    append(sandbox.log("a.jsonl"), "\n{\"c\":3}\n");
+    sandbox.once(&[]).exits(0).no_error();
+    assert_eq!(sandbox.drain_raw(), "{\"c\":3}\n");
+}
+
+#[test]
+fn what_moves_between_two_runs_is_not_captured_again() {
+    let sandbox = Sandbox::new();
+    append(sandbox.log("a.jsonl"), "one\n");
+    sandbox.once(&[]).exits(0).no_error();
+    fs::create_dir(sandbox.log("archived")).unwrap();
+    fs::rename(sandbox.log("a.jsonl"), sandbox.log("archived/b.jsonl")).unwrap();
+    append(sandbox.log("archived/b.jsonl"), "two\n");
+    let ended = sandbox.once(&["--events"]).exits(0).no_error();
+    let events: Vec<_> = ended
+        .json()
+        .iter()
+        .map(|event| (event["kind"].clone(), event["continues"].clone()))
+        .collect();
+    let expected = [
+        (json!("new"), json!(4)),
+        (json!("append"), Value::Null),
+        (json!("delete"), Value::Null),
+    ];
+    assert_eq!(events, expected);
+    assert_eq!(sandbox.drain_raw(), "one\ntwo\n");
+}
