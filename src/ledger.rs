@@ -12,7 +12,8 @@ use crate::disk::{Disk, DiskFile, is_full};
 use crate::error::{Error, ErrorKind};
 use crate::home::PROVENANCE;
 use crate::limits::SEGMENT_BYTES;
-use crate::pure::entry::{Commit, Entry};
+use crate::pure::commit::Commit;
+use crate::pure::entry::Entry;
 use crate::pure::fold::{Fold, Mark};
 use jiff::Timestamp;
 

@@ -9,7 +9,8 @@ use super::{damaged, segment_path};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::limits::PIECE_BYTES;
-use crate::pure::entry::{COMMIT_PREFIX, Entry};
+use crate::pure::commit::COMMIT_PREFIX;
+use crate::pure::entry::Entry;
 use crate::pure::fold::Mark;
 
 /// Hands out each ledger line that names a file, in order, up to `end`, where a commit ends.

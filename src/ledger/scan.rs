@@ -7,7 +7,8 @@ use crate::cursors::{self, Loaded};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::limits::{COMMIT_LINES_MAX, LEDGER_LINE_BYTES_MAX, PIECE_BYTES};
-use crate::pure::entry::{COMMIT_PREFIX, Commit, Entry};
+use crate::pure::commit::{COMMIT_PREFIX, Commit};
+use crate::pure::entry::Entry;
 use crate::pure::fold::{Fold, Mark};
 
 /// One sealed commit.

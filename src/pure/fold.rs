@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::pure::chain::Suffix;
-use crate::pure::entry::{Captured, Commit, Entry, New, Rotate, Settled, Truncate};
+use crate::pure::commit::Commit;
+use crate::pure::entry::{Captured, Entry, New, Rotate, Settled, Truncate};
 use crate::pure::identity::{Evidence, Identity, Window};
 use crate::pure::record::{SettledTail, path_from_text};
 

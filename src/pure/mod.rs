@@ -1,6 +1,7 @@
 //! The rules, apart from all IO: nothing here knows a file, a thread, a clock or the environment.
 
 pub mod chain;
+pub mod commit;
 pub mod entry;
 pub mod fold;
 pub mod identity;

@@ -1,5 +1,6 @@
 //! Where lines come from: the `Source` trait, and what passes between a source and its sink.
 
+mod fetched;
 pub mod polling;
 mod recheck;
 pub mod roots;

@@ -3,11 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
+use super::fetched::Fetched;
 use super::streamed::Streamed;
 use super::tree::{Log, read_full};
 use super::{Block, EventSink, First, LongVerdict, SettleVerdict};
 use crate::error::Error;
-use crate::limits::{READ_BYTES, TURN_BYTES, WINDOW_BYTES_MAX};
+use crate::limits::{TURN_BYTES, WINDOW_BYTES_MAX};
 use crate::pure::chain::{Kept, Suffix};
 use crate::pure::fold::FileState;
 use crate::pure::identity::{Evidence, Window, window_bytes};
@@ -348,62 +349,5 @@ impl Tail {
     fn holds(&self, log: &dyn Log) -> bool {
         let start = self.scanned - u64::from(self.guard.length);
         window_holds(log, &self.guard, start).unwrap_or(false)
-    }
-}
-
-/// The read buffer: first the bytes of the guard, then new ones.
-pub(super) struct Fetched {
-    bytes: Vec<u8>,
-    start: u64,
-    lead: usize,
-    filled: usize,
-}
-
-impl Fetched {
-    pub(super) fn new() -> Self {
-        Self {
-            bytes: vec![0; READ_BYTES],
-            start: 0,
-            lead: 0,
-            filled: 0,
-        }
-    }
-
-    /// Reads from the start of the guard beside `offset`.
-    pub(super) fn fill(&mut self, log: &dyn Log, offset: u64) -> io::Result<()> {
-        self.lead = window_bytes(offset);
-        self.start = offset - self.lead as u64;
-        self.filled = 0;
-        self.filled = read_full(log, &mut self.bytes, self.start)?;
-        Ok(())
-    }
-
-    /// The buffer, for reading of another kind; what was fetched is not there any more.
-    pub(super) fn scratch(&mut self) -> &mut [u8] {
-        self.filled = 0;
-        &mut self.bytes
-    }
-
-    fn lead_found(&self) -> usize {
-        self.lead.min(self.filled)
-    }
-
-    fn fresh(&self) -> &[u8] {
-        &self.bytes[self.lead_found()..self.filled]
-    }
-
-    fn is_full(&self) -> bool {
-        self.filled == self.bytes.len()
-    }
-
-    /// The check after the read: the file is still long enough, and what stands before the lines (at the
-    /// start of a file: their first bytes) is still what was read.
-    fn still_stands(&self, log: &dyn Log, length: usize) -> bool {
-        let end = self.start + (self.lead + length) as u64;
-        let checked = self.lead.max(WINDOW_BYTES_MAX.min(self.lead + length));
-        let mut again = [0; WINDOW_BYTES_MAX];
-        log.stat().is_ok_and(|stat| stat.size >= end)
-            && read_full(log, &mut again[..checked], self.start).is_ok_and(|read| read == checked)
-            && again[..checked] == self.bytes[..checked]
     }
 }

@@ -9,21 +9,18 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use ulid::Ulid;
 
+use super::fetched::Fetched;
 use super::roots::Root;
 use super::scope::Scope;
-use super::tail::{Cursor, Fetched};
 use super::tree::Tree;
-use super::{Budget, EventSink, Fact, Overview, PollReport, Verdict};
+use super::{Budget, EventSink, Overview, PollReport};
 use crate::clock::Clock;
 use crate::disk::HomePlace;
 use crate::error::{Error, ErrorKind};
 use crate::limits::{HOT_INTERVAL, INTERVAL, TURN_COST_BYTES};
-use crate::pure::fold::{FileState, Fold, Presence};
+use crate::pure::fold::{FileState, Fold};
 use crate::pure::identity::Identity;
-use crate::pure::record::{LogFile, path_to_text};
-use crate::pure::step::Why;
 use crate::pure::ulids::{Ulids, system_random};
-use crate::show::Shown;
 
 mod absence;
 mod begin;
@@ -33,9 +30,12 @@ mod handles;
 mod hot;
 mod paths;
 mod repeats;
+mod resume;
+mod steps;
 mod sweep;
 mod table;
 mod turn;
+mod unknown;
 mod whose;
 
 use handles::{Handles, handles_max};
@@ -231,61 +231,6 @@ impl Tailer {
         Ok(tailer)
     }
 
-    /// Takes up the cursors of the files below the roots that are there. Those of the others wait.
-    fn resume(&mut self) {
-        for state in std::mem::take(&mut self.unresumed) {
-            let Some(path) = state.path() else { continue };
-            match (0..self.roots.len()).find(|root| self.is_log(*root, &path)) {
-                Some(root) => self.take_up(&state, path.into(), root),
-                None => self.unresumed.push(state),
-            }
-        }
-        if self.roots.iter().all(|watched| watched.root.place.is_some()) {
-            // They belong to roots that are not watched this time.
-            self.unresumed = Vec::new();
-        }
-    }
-
-    fn take_up(&mut self, state: &FileState, path: Arc<Path>, root: usize) {
-        for link in &state.links {
-            let link = Key(Path::new(link).into());
-            self.links.insert(link, (state.identity(), self.sweep));
-        }
-        let file = LogFile {
-            file_id: state.file_id,
-            epoch: state.epoch,
-            path,
-            identity: state.identity(),
-            agent: self.roots[root].root.spec.agent.clone(),
-        };
-        let cursor = Cursor::resumed(Arc::new(file), state);
-        if state.state == Presence::Gone {
-            return self.table.bury(cursor);
-        }
-        let tracked = Tracked::new(cursor, root, self.clock.now());
-        // Two at one path: a crash came between the moves of a chain of renames.
-        let taken = self.table.at.contains_key(&tracked.key());
-        if state.state == Presence::Followed && !taken {
-            self.table.place(tracked, 0);
-        } else {
-            self.former_at.insert(tracked.key(), state.file_id);
-            self.table.follow_on(tracked);
-            self.formers.insert(state.file_id);
-        }
-    }
-
-    /// Whether a path is one of the files that are watched below a root that is there.
-    fn is_log(&self, root: usize, path: &Path) -> bool {
-        let Some(place) = &self.roots[root].root.place else {
-            return false;
-        };
-        let below = || {
-            path.strip_prefix(&place.directory)
-                .is_ok_and(|relative| self.matches(relative))
-        };
-        place.holds(path) && (place.only.is_some() || below())
-    }
-
     fn matches(&self, relative: &Path) -> bool {
         self.globs.is_match(relative)
     }
@@ -342,20 +287,6 @@ impl Tailer {
         self.settle(Job::Former(id), turn)
     }
 
-    /// Says which roots were looked at for the first time. False when that was refused.
-    fn tell_first_passes(&mut self, sink: &mut dyn EventSink) -> Result<bool, Error> {
-        for watched in &mut self.roots {
-            if let FirstPass::Now(_) = watched.first_pass {
-                let root = &watched.root.resolved;
-                if sink.fact(&Fact::FirstPass { root })? == Verdict::Refused {
-                    return Ok(false);
-                }
-                watched.first_pass = FirstPass::Done;
-            }
-        }
-        Ok(true)
-    }
-
     /// Puts back what is not done. Says whether it was refused.
     fn settle(&mut self, job: Job, turn: Result<Turn, Error>) -> Result<bool, Error> {
         match turn {
@@ -367,26 +298,6 @@ impl Tailer {
         turn.map(|turn| turn == Turn::Refused)
     }
 
-    fn look_failed(&mut self, key: &Key, error: &std::io::Error) -> Turn {
-        if error.kind() == std::io::ErrorKind::NotFound {
-            // The next sweep says whether it is gone. Of one that was read to its end, nothing is unknown.
-            if self.tracked_at(key).is_none_or(|tracked| tracked.seen.is_none()) {
-                self.unknown.insert(key.0.to_path_buf(), self.sweep);
-            }
-            return Turn::Unknown;
-        }
-        self.not_known(key, Why::Failed, &error.to_string())
-    }
-
-    /// Nothing changes; it is looked at again by the next sweep.
-    fn not_known(&mut self, key: &Key, why: Why, cause: &str) -> Turn {
-        if let Some(tracked) = self.tracked_at_mut(key) {
-            tracked.seen = None;
-        }
-        self.note_unknown(&key.0.clone(), why, cause);
-        Turn::Unknown
-    }
-
     /// The file that is followed at a path.
     fn tracked_at(&self, key: &Key) -> Option<&Tracked> {
         self.table.get(self.table.here(key.bytes())?)
@@ -394,47 +305,6 @@ impl Tailer {
 
     fn tracked_at_mut(&mut self, key: &Key) -> Option<&mut Tracked> {
         self.table.get_mut(self.table.here(key.bytes())?)
-    }
-
-    /// Counts a path as unknown. Whether this is still to be told.
-    fn is_news(&mut self, path: &Path, code: &'static str) -> bool {
-        self.unknown.insert(path.to_owned(), self.sweep);
-        self.told.insert((path.to_owned(), code))
-    }
-
-    /// There is no room for the next line of a file: it waits, and the others go on.
-    fn no_room(&mut self, key: &Key, length: u64) -> Turn {
-        if let Some(tracked) = self.tracked_at_mut(key) {
-            tracked.seen = None;
-        }
-        let code = "queue.line_does_not_fit";
-        if self.is_news(&key.0, code) {
-            let shown = Shown::path(&key.0).to_string();
-            log::warn!(code = code, path = shown.as_str(), length = length;
-                "a line of {length} bytes in {shown} does not fit the disk: the file waits, others go on; make room");
-        }
-        Turn::NoRoom
-    }
-
-    /// Counts a path that cannot be looked at, and says so once.
-    fn note_unknown(&mut self, path: &Path, why: Why, cause: &str) {
-        let code = match why {
-            Why::Failed | Why::Vanished => LOOK_FAILED,
-            Why::RootMissing => "watcher.root_missing",
-            Why::OtherDevice => "watcher.other_device",
-        };
-        if !self.is_news(path, code) {
-            return;
-        }
-        let shown = Shown::path(path).to_string();
-        match why {
-            Why::Failed | Why::Vanished => log::warn!(code = code, path = shown.as_str();
-                "cannot look at {shown}: {cause}; nothing changes for it, and it is tried again"),
-            Why::RootMissing => log::warn!(code = code, path = shown.as_str();
-                "{shown} is not there; it is waited for"),
-            Why::OtherDevice => log::warn!(code = code, path = shown.as_str();
-                "{shown} is on another device than before, with other content; nothing changes for it"),
-        }
     }
 
     /// What is known at this moment.
@@ -471,27 +341,6 @@ impl Tailer {
     /// Whether [`Self::look_at_hot`] has anything to look at.
     pub fn has_hot(&self) -> bool {
         !self.hot.is_empty() || !self.handles.is_empty()
-    }
-}
-
-impl WatchedRoot {
-    fn new(root: Root, fold: &Fold) -> Self {
-        let seen = fold.roots.contains(&path_to_text(&root.resolved).0);
-        // A home of an earlier version has no word of its roots, only files below them.
-        let holds = || {
-            let below = |state: &FileState| state.path().is_some_and(|path| path.starts_with(&root.resolved));
-            fold.files.values().any(below)
-        };
-        Self {
-            first_pass: if seen || holds() {
-                FirstPass::Done
-            } else {
-                FirstPass::ToCome
-            },
-            root,
-            directory: None,
-            last: None,
-        }
     }
 }
 

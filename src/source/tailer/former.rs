@@ -4,7 +4,7 @@ use std::io;
 
 use ulid::Ulid;
 
-use super::turn::Spot;
+use super::steps::Spot;
 use super::whose::Whereabouts;
 use super::{Tailer, Turn};
 use crate::error::Error;
@@ -50,7 +50,7 @@ impl Tailer {
                 Whereabouts::Found(log) => log,
                 Whereabouts::Nowhere => return self.close(id, None, false, sink),
                 Whereabouts::Unknown(cause) => {
-                    let Some(key) = self.table.get(id).map(super::Tracked::key) else {
+                    let Some(key) = self.table.get(id).map(super::table::Tracked::key) else {
                         return Ok(Turn::Done);
                     };
                     return Ok(self.not_known(&key, Why::Failed, &cause.to_string()));

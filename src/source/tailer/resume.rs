@@ -1,0 +1,105 @@
+//! Where the last run stopped: its cursors, and the roots that it has seen.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::table::{Key, Tracked};
+use super::{FirstPass, Tailer, WatchedRoot};
+use crate::error::Error;
+use crate::pure::fold::{FileState, Fold, Presence};
+use crate::pure::record::{LogFile, path_to_text};
+use crate::source::roots::Root;
+use crate::source::tail::Cursor;
+use crate::source::{EventSink, Fact, Verdict};
+
+impl Tailer {
+    /// Takes up the cursors of the files below the roots that are there. Those of the others wait.
+    pub(super) fn resume(&mut self) {
+        for state in std::mem::take(&mut self.unresumed) {
+            let Some(path) = state.path() else { continue };
+            match (0..self.roots.len()).find(|root| self.is_log(*root, &path)) {
+                Some(root) => self.take_up(&state, path.into(), root),
+                None => self.unresumed.push(state),
+            }
+        }
+        if self.roots.iter().all(|watched| watched.root.place.is_some()) {
+            // They belong to roots that are not watched this time.
+            self.unresumed = Vec::new();
+        }
+    }
+
+    pub(super) fn take_up(&mut self, state: &FileState, path: Arc<Path>, root: usize) {
+        for link in &state.links {
+            let link = Key(Path::new(link).into());
+            self.links.insert(link, (state.identity(), self.sweep));
+        }
+        let file = LogFile {
+            file_id: state.file_id,
+            epoch: state.epoch,
+            path,
+            identity: state.identity(),
+            agent: self.roots[root].root.spec.agent.clone(),
+        };
+        let cursor = Cursor::resumed(Arc::new(file), state);
+        if state.state == Presence::Gone {
+            return self.table.bury(cursor);
+        }
+        let tracked = Tracked::new(cursor, root, self.clock.now());
+        // Two at one path: a crash came between the moves of a chain of renames.
+        let taken = self.table.at.contains_key(&tracked.key());
+        if state.state == Presence::Followed && !taken {
+            self.table.place(tracked, 0);
+        } else {
+            self.former_at.insert(tracked.key(), state.file_id);
+            self.table.follow_on(tracked);
+            self.formers.insert(state.file_id);
+        }
+    }
+
+    /// Whether a path is one of the files that are watched below a root that is there.
+    pub(super) fn is_log(&self, root: usize, path: &Path) -> bool {
+        let Some(place) = &self.roots[root].root.place else {
+            return false;
+        };
+        let below = || {
+            path.strip_prefix(&place.directory)
+                .is_ok_and(|relative| self.matches(relative))
+        };
+        place.holds(path) && (place.only.is_some() || below())
+    }
+
+    /// Says which roots were looked at for the first time. False when that was refused.
+    pub(super) fn tell_first_passes(&mut self, sink: &mut dyn EventSink) -> Result<bool, Error> {
+        for watched in &mut self.roots {
+            if let FirstPass::Now(_) = watched.first_pass {
+                let root = &watched.root.resolved;
+                if sink.fact(&Fact::FirstPass { root })? == Verdict::Refused {
+                    return Ok(false);
+                }
+                watched.first_pass = FirstPass::Done;
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl WatchedRoot {
+    pub(super) fn new(root: Root, fold: &Fold) -> Self {
+        let seen = fold.roots.contains(&path_to_text(&root.resolved).0);
+        // A home of an earlier version has no word of its roots, only files below them.
+        let holds = || {
+            let below = |state: &FileState| state.path().is_some_and(|path| path.starts_with(&root.resolved));
+            fold.files.values().any(below)
+        };
+        Self {
+            first_pass: if seen || holds() {
+                FirstPass::Done
+            } else {
+                FirstPass::ToCome
+            },
+            root,
+            directory: None,
+            last: None,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What could not be looked at: counted, told once, and tried again. Nothing changes for it.
+
+use std::path::Path;
+
+use super::table::Key;
+use super::{LOOK_FAILED, Tailer, Turn};
+use crate::pure::step::Why;
+use crate::show::Shown;
+
+impl Tailer {
+    pub(super) fn look_failed(&mut self, key: &Key, error: &std::io::Error) -> Turn {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            // The next sweep says whether it is gone. Of one that was read to its end, nothing is unknown.
+            if self.tracked_at(key).is_none_or(|tracked| tracked.seen.is_none()) {
+                self.unknown.insert(key.0.to_path_buf(), self.sweep);
+            }
+            return Turn::Unknown;
+        }
+        self.not_known(key, Why::Failed, &error.to_string())
+    }
+
+    /// Nothing changes; it is looked at again by the next sweep.
+    pub(super) fn not_known(&mut self, key: &Key, why: Why, cause: &str) -> Turn {
+        if let Some(tracked) = self.tracked_at_mut(key) {
+            tracked.seen = None;
+        }
+        self.note_unknown(&key.0.clone(), why, cause);
+        Turn::Unknown
+    }
+
+    /// Counts a path as unknown. Whether this is still to be told.
+    pub(super) fn is_news(&mut self, path: &Path, code: &'static str) -> bool {
+        self.unknown.insert(path.to_owned(), self.sweep);
+        self.told.insert((path.to_owned(), code))
+    }
+
+    /// There is no room for the next line of a file: it waits, and the others go on.
+    pub(super) fn no_room(&mut self, key: &Key, length: u64) -> Turn {
+        if let Some(tracked) = self.tracked_at_mut(key) {
+            tracked.seen = None;
+        }
+        let code = "queue.line_does_not_fit";
+        if self.is_news(&key.0, code) {
+            let shown = Shown::path(&key.0).to_string();
+            log::warn!(code = code, path = shown.as_str(), length = length;
+                "a line of {length} bytes in {shown} does not fit the disk: the file waits, others go on; make room");
+        }
+        Turn::NoRoom
+    }
+
+    /// Counts a path that cannot be looked at, and says so once.
+    pub(super) fn note_unknown(&mut self, path: &Path, why: Why, cause: &str) {
+        let code = match why {
+            Why::Failed | Why::Vanished => LOOK_FAILED,
+            Why::RootMissing => "watcher.root_missing",
+            Why::OtherDevice => "watcher.other_device",
+        };
+        if !self.is_news(path, code) {
+            return;
+        }
+        let shown = Shown::path(path).to_string();
+        match why {
+            Why::Failed | Why::Vanished => log::warn!(code = code, path = shown.as_str();
+                "cannot look at {shown}: {cause}; nothing changes for it, and it is tried again"),
+            Why::RootMissing => log::warn!(code = code, path = shown.as_str();
+                "{shown} is not there; it is waited for"),
+            Why::OtherDevice => log::warn!(code = code, path = shown.as_str();
+                "{shown} is on another device than before, with other content; nothing changes for it"),
+        }
+    }
+}
