@@ -15,7 +15,10 @@ use crate::clock::Clock;
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
+use crate::ledger::{scan, segments};
+
 use crate::limits::LOOK_MS;
+use crate::pure::entry::Entry;
 use crate::pure::ulids::system_random;
 use crate::source::polling::PollingSource;
 use crate::source::roots::{self, RootSpec};
@@ -127,6 +130,20 @@ impl Stage {
     /// What the queue holds, in order; it stays there.
     pub fn queue(&self) -> Result<Vec<Queued>, Error> {
         queued::of(&*self.disk)
+    }
+
+    /// What the ledger holds, in order, without the lines that seal commits.
+    pub fn ledger(&self) -> Result<Vec<Entry>, Error> {
+        let mut entries = Vec::new();
+        for segment in 1..=segments(&*self.disk)? {
+            scan(&*self.disk, segment, 0, |sealed| {
+                for line in sealed.lines.split_inclusive(|byte| *byte == b'\n') {
+                    entries.push(Entry::parse(line).map_err(|error| error.to_string())?);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(entries)
     }
 
     fn start(&mut self) -> Result<(), Error> {
