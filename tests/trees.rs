@@ -6,9 +6,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![allow(clippy::print_stdout, reason = "it tells what each tree came to")]
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tailspool::replay::{Played, play};
 
@@ -20,13 +21,19 @@ fn chain(error: &dyn Error) -> String {
     }
 }
 
-#[test]
-fn every_fixture_tree_gives_its_expected_events() {
+/// The fixtures, by name.
+fn fixtures() -> Vec<PathBuf> {
     let trees = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/trees");
-    let bless = std::env::var_os("TAILSPOOL_BLESS").is_some();
     let entries = fs::read_dir(trees).unwrap().map(|entry| entry.unwrap().path());
     let mut fixtures: Vec<_> = entries.filter(|path| path.is_dir()).collect();
     fixtures.sort();
+    fixtures
+}
+
+#[test]
+fn every_fixture_tree_gives_its_expected_events() {
+    let bless = std::env::var_os("TAILSPOOL_BLESS").is_some();
+    let fixtures = fixtures();
     assert!(fixtures.len() >= 60, "the trees were found: {}", fixtures.len());
     let mut failed = Vec::new();
     for fixture in &fixtures {
@@ -40,4 +47,23 @@ fn every_fixture_tree_gives_its_expected_events() {
         }
     }
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.concat());
+}
+
+#[test]
+fn every_fixture_tree_is_in_the_tables_of_the_docs_and_every_name_there_is_one() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/testing.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let (_, tables) = docs.split_once("## What each fixture tree is for\n").unwrap();
+    let cells = tables
+        .lines()
+        .filter_map(|row| row.strip_suffix(" |")?.rsplit_once("| "));
+    let named: BTreeSet<_> = cells
+        .flat_map(|(_, trees)| trees.split('`').skip(1).step_by(2))
+        .collect();
+    let fixtures = fixtures();
+    let there: BTreeSet<_> = fixtures
+        .iter()
+        .map(|path| path.file_name().unwrap().to_str().unwrap())
+        .collect();
+    assert_eq!(named, there);
 }
