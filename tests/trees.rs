@@ -65,5 +65,10 @@ fn every_fixture_tree_is_in_the_tables_of_the_docs_and_every_name_there_is_one()
         .iter()
         .map(|path| path.file_name().unwrap().to_str().unwrap())
         .collect();
-    assert_eq!(named, there);
+    let unnamed: Vec<_> = there.difference(&named).collect();
+    let missing: Vec<_> = named.difference(&there).collect();
+    assert!(
+        unnamed.is_empty() && missing.is_empty(),
+        "not in the tables: {unnamed:?}; no tree: {missing:?}"
+    );
 }

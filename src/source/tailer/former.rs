@@ -145,7 +145,7 @@ impl Tailer {
         }
         let cursor = &tracked.cursor;
         let is_read = cursor.suffix.is_none() && fragment.len() as u64 == left.min(FRAGMENT_BYTES_MAX as u64);
-        let was_seen = log.is_some() || tracked.seen.is_some();
+        let was_seen = log.is_some() || tracked.seen.is_some() || tracked.shown > 0;
         let fact = Fact::Closed {
             file: &cursor.file,
             offset: cursor.offset,
