@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod limits;
 pub mod pure;
 pub mod queue;
+pub mod record;
 pub mod replay;
 pub mod show;
 pub mod source;

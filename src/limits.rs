@@ -118,6 +118,9 @@ pub const PASS_MS_MAX: u64 = 366 * 24 * 3_600_000;
 /// Longest time, in ms, that passes while a fixture is played, so that no clock overflows.
 pub const PLAYED_MS_MAX: u64 = 100 * PASS_MS_MAX;
 
+/// Bytes of a log that one line of a recorded script holds, and that are compared at a time.
+pub const RECORD_PIECE_BYTES: usize = 256 * 1024;
+
 /// Cells of the largest table that a difference is looked for in; what is larger is shown as a whole.
 pub const DIFF_CELLS_MAX: usize = 4_000_000;
 

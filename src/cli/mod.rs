@@ -2,6 +2,7 @@
 
 mod drain;
 mod exit;
+mod record;
 mod replay;
 mod status;
 mod watch;
@@ -88,6 +89,8 @@ enum Verb {
     Status(status::Args),
     /// Play fixture trees through the pipeline, and compare the events with the expected ones
     Replay(replay::Args),
+    /// Watch a real tree, and write a fixture of what happened
+    Record(record::Args),
 }
 
 /// Runs the command that the arguments of the process name.
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
         Verb::Watch(args) => watch::run(&cli.common, args),
         Verb::Drain(args) => drain::run(&cli.common, &args),
         Verb::Status(args) => status::run(&cli.common, &args),
+        Verb::Record(args) => record::run(&cli.common, args),
         Verb::Replay(args) => Ok(replay::run(&cli.common, &args)),
     };
     match ended {

@@ -81,7 +81,8 @@ enum From {
     End,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A time with its unit.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok();
     match parsed.map(Duration::try_from) {
         Some(Ok(duration)) if !duration.is_zero() && duration <= TIME_MAX => Ok(duration),
@@ -140,7 +141,7 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
 }
 
 /// SIGINT and SIGTERM: the first one asks to stop, the second one ends the process.
-fn signals() -> Result<Receiver<Wake>, Error> {
+pub(super) fn signals() -> Result<Receiver<Wake>, Error> {
     let failed = |cause| Error::new(ErrorKind::Failed, "cannot handle signals").because(cause);
     let (sender, wake) = crossbeam_channel::bounded(1);
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;

@@ -9,5 +9,6 @@ pub mod lines;
 pub mod name;
 pub mod record;
 pub mod role;
+pub mod scrub;
 pub mod step;
 pub mod ulids;

@@ -1,8 +1,9 @@
 //! The options that a script plays its source with: the same as those of `watch`.
 
-use globset::GlobBuilder;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
+use crate::source::globs;
 use crate::source::tailer::SourceOptions;
 
 /// Where a file begins that is found by the first pass.
@@ -48,11 +49,11 @@ impl Options {
         if self.glob.is_some() && patterns.is_empty() {
             return Err("`glob` names no pattern".into());
         }
-        for pattern in patterns {
-            let built = GlobBuilder::new(pattern).literal_separator(true).build();
-            built.map_err(|error| format!("`{pattern}` is no pattern: {error}"))?;
+        let cause = |error: &Error| std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
+        match globs::compile(patterns) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("{error} {}", cause(&error))),
         }
-        Ok(())
     }
 
     /// Hands them to a source.

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::clock::StageClock;
 use super::errno;
+use super::expect;
 use super::failing::{FailingTree, Failures};
 use super::files::{self, Ground, temporary};
+use super::labels;
 use super::operation::Operation;
 use super::queued::{self, Queued};
 use super::script::Head;
@@ -24,6 +26,7 @@ use crate::source::polling::PollingSource;
 use crate::source::roots::{self, RootSpec};
 use crate::source::scope::Scope;
 use crate::source::tailer::SourceOptions;
+use crate::source::tree::Tree;
 use crate::source::{Budget, Source};
 
 /// A whole pipeline over a tree of its own, driven operation by operation.
@@ -71,6 +74,16 @@ impl Stage {
     /// Where the tree is.
     pub fn tree(&self) -> &Path {
         &self.tree
+    }
+
+    /// The tree as the pipeline sees it: looks fail in it as they do for the pipeline.
+    pub fn seen(&self) -> Box<dyn Tree> {
+        Box::new(FailingTree::new(&self.tree, &self.failures))
+    }
+
+    /// The clock that only operations move.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::<StageClock>::clone(&self.clock)
     }
 
     /// Does what an operation says.
@@ -127,6 +140,11 @@ impl Stage {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The committed events as the text of an `expect.jsonl`.
+    pub fn expectation(&self) -> Result<String, Error> {
+        Ok(expect::text(&labels::normalized(&self.events(), &self.tree)?))
+    }
+
     /// What the queue holds, in order; it stays there.
     pub fn queue(&self) -> Result<Vec<Queued>, Error> {
         queued::of(&*self.disk)
@@ -147,9 +165,8 @@ impl Stage {
     }
 
     fn start(&mut self) -> Result<(), Error> {
-        let clock: Arc<dyn Clock> = Arc::<StageClock>::clone(&self.clock);
         let (disk, options) = (Arc::clone(&self.disk), CaptureOptions::default());
-        let mut capture = Capture::open(disk, Arc::clone(&clock), system_random(), options)?;
+        let mut capture = Capture::open(disk, self.clock(), system_random(), options)?;
         let events = Arc::clone(&self.events);
         capture.observe(Box::new(move |event| {
             events
@@ -157,8 +174,7 @@ impl Stage {
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(event.clone());
         }));
-        let tree = Box::new(FailingTree::new(&self.tree, &self.failures));
-        let source = PollingSource::new(self.source_options()?, tree, clock, capture.fold())?;
+        let source = PollingSource::new(self.source_options()?, self.seen(), self.clock(), capture.fold())?;
         self.running = Some(Running { capture, source });
         Ok(())
     }

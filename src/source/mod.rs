@@ -1,6 +1,7 @@
 //! Where lines come from: the `Source` trait, and what passes between a source and its sink.
 
 mod fetched;
+pub mod globs;
 pub mod polling;
 mod recheck;
 pub mod roots;

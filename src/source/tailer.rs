@@ -5,18 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::GlobSet;
 
 use ulid::Ulid;
 
 use super::fetched::Fetched;
+use super::globs;
 use super::roots::Root;
 use super::scope::Scope;
 use super::tree::Tree;
 use super::{Budget, EventSink, Overview, PollReport};
 use crate::clock::Clock;
 use crate::disk::HomePlace;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::limits::{HOT_INTERVAL, INTERVAL, TURN_COST_BYTES};
 use crate::pure::fold::{FileState, Fold};
 use crate::pure::identity::Identity;
@@ -191,9 +192,9 @@ struct Queued {
 impl Tailer {
     /// Goes on from what was committed.
     ///
-    /// Fails as [`ErrorKind::Usage`] when a pattern is none.
+    /// Fails as [`crate::error::ErrorKind::Usage`] when a pattern is none.
     pub fn new(options: SourceOptions, tree: Box<dyn Tree>, clock: Arc<dyn Clock>, fold: &Fold) -> Result<Self, Error> {
-        let globs = compile(&options.globs)?;
+        let globs = globs::compile(&options.globs)?;
         let roots = options.roots.into_iter();
         let mut tailer = Self {
             tree,
@@ -342,24 +343,6 @@ impl Tailer {
     pub fn has_hot(&self) -> bool {
         !self.hot.is_empty() || !self.handles.is_empty()
     }
-}
-
-/// The patterns; one without `/` is matched against the name alone.
-fn compile(patterns: &[String]) -> Result<GlobSet, Error> {
-    let mut set = GlobSetBuilder::new();
-    let bad = |pattern: &str, error: globset::Error| {
-        Error::new(ErrorKind::Usage, format!("`{pattern}` is no pattern:")).because(error)
-    };
-    for pattern in patterns {
-        let anywhere = if pattern.contains('/') {
-            pattern.clone()
-        } else {
-            format!("**/{pattern}")
-        };
-        let glob = GlobBuilder::new(&anywhere).literal_separator(true).build();
-        set.add(glob.map_err(|error| bad(pattern, error))?);
-    }
-    set.build().map_err(|error| bad(&patterns.join(" "), error))
 }
 
 /// Time between two looks at hot files, given how long the last one took: they cost 5 % of the time at most.

@@ -1,0 +1,128 @@
+//! `tailspool record`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::watch::{duration, signals};
+use super::{Common, Exit};
+use crate::clock::SystemClock;
+use crate::disk::OsDisk;
+use crate::error::{Error, ErrorKind};
+use crate::pure::scrub::Secret;
+use crate::pure::ulids::system_random;
+use crate::record::{RecordOptions, Recorder};
+use crate::show::{Shown, count};
+use crate::source::Wake;
+use crate::source::roots::{self, RootSpec};
+use crate::source::scope::Scope;
+use crate::source::tree::OsTree;
+
+/// Options of `record`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The directory whose logs are recorded
+    #[arg(value_name = "ROOT")]
+    root: PathBuf,
+    /// Where the fixture is made: a directory that is empty or not there, and not in ROOT
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Replace every letter and digit inside JSON strings, and the stems of names, by others, so that the
+    /// recording can be shown around. Keys, numbers, structure and lengths stay, and so do the words user,
+    /// assistant, system and tool where they say whose line it is
+    #[arg(long)]
+    scrub: bool,
+    /// Time between two looks, as a number and a unit (500ms, 2s, 1m), at most 24h
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    interval: Duration,
+    /// End after this many looks [default: at Ctrl-C or SIGTERM, after one look more]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    looks: Option<u64>,
+    /// Let ROOT lie in DIR too, beside $HOME. Can be given more than once
+    #[arg(long, value_name = "DIR")]
+    scope: Vec<PathBuf>,
+    /// Which files are logs: a pattern without `/` goes by the name, another by the path below ROOT. Can be
+    /// given more than once
+    #[arg(long, value_name = "PATTERN", default_value = "*.jsonl")]
+    glob: Vec<String>,
+}
+
+/// Records.
+pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
+    let wake = signals()?;
+    let scope = Scope::new(std::env::var_os("HOME").as_deref(), &args.scope)?;
+    let home = common.home()?;
+    let options = RecordOptions {
+        root: directory(&args.root, &scope, &home)?,
+        fixture: args.out,
+        globs: args.glob,
+        secret: args.scrub.then(secret),
+        but: place(&home),
+    };
+    let (root, fixture) = (options.root.clone(), options.fixture.clone());
+    let mut recorder = Recorder::new(options, Box::<OsTree>::default(), Arc::new(SystemClock))?;
+    common.say(format_args!("recording {}", Shown::path(&root)));
+    watch(&mut recorder, &wake, args.interval, args.looks)?;
+    if common.verbose == 0 {
+        // What is played to find the expected events warns of the same as `replay`, which says nothing either.
+        log::set_max_level(log::LevelFilter::Error);
+    }
+    let done = recorder.finish()?;
+    common.say(format_args!(
+        "recorded {}, {} and {} in {}",
+        count(done.looks, "look"),
+        count(done.operations, "operation"),
+        count(done.events, "event"),
+        Shown::path(&fixture)
+    ));
+    Ok(Exit::Well)
+}
+
+/// The root, resolved, under the guard that `watch` has.
+fn directory(root: &Path, scope: &Scope, home: &Path) -> Result<PathBuf, Error> {
+    let spec = RootSpec {
+        path: root.to_owned(),
+        agent: None,
+    };
+    let checked = roots::check(vec![spec], scope, Some(home))?;
+    let place = checked.into_iter().find_map(|root| root.place);
+    match place.filter(|place| place.only.is_none()) {
+        Some(place) => Ok(place.directory),
+        None => Err(Error::new(ErrorKind::Usage, "what is recorded must be a directory:")
+            .at(root)
+            .because("it is none, or is not there")),
+    }
+}
+
+/// Device and inode of the home, if there is one: its queue is made of logs too.
+fn place(home: &Path) -> Option<(u64, u64)> {
+    let disk = OsDisk::open(home).ok()?;
+    disk.place().ok().map(|place| place.identity)
+}
+
+/// A secret that nobody knows and that is kept nowhere.
+fn secret() -> Secret {
+    let mut random = system_random();
+    let mut bytes = [0; 32];
+    for part in bytes.chunks_mut(8) {
+        let drawn = random().to_le_bytes();
+        part.copy_from_slice(&drawn[..part.len()]);
+    }
+    Secret::new(&bytes)
+}
+
+fn watch(recorder: &mut Recorder, wake: &Receiver<Wake>, interval: Duration, looks: Option<u64>) -> Result<(), Error> {
+    loop {
+        recorder.look()?;
+        if looks.is_some_and(|looks| recorder.looks() >= looks) {
+            return Ok(());
+        }
+        match wake.recv_timeout(interval) {
+            Err(RecvTimeoutError::Timeout) => {}
+            // What happened since is part of it.
+            Ok(_) | Err(RecvTimeoutError::Disconnected) => return recorder.look(),
+        }
+    }
+}
