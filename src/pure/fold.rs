@@ -375,6 +375,11 @@ impl Fold {
             ));
         }
         file.move_to(place);
+        // In a chain of renames another one stands there until its own move is told.
+        let others = self.files.values_mut().filter(|other| other.file_id != place.file_id);
+        for other in others.filter(|other| other.path == place.path && other.state == Presence::Followed) {
+            other.state = Presence::Former;
+        }
         Ok(())
     }
 

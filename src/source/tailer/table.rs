@@ -2,12 +2,13 @@
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use jiff::Timestamp;
 use ulid::Ulid;
 
 use crate::limits::{LARGE_GROWTH_BYTES, TAIL_SETTLE};
@@ -176,6 +177,13 @@ pub(super) struct At {
     pub(super) sweep: u64,
 }
 
+/// Device, inode number and birth: a number is given away again.
+type Inode = (u64, u64, Option<Timestamp>);
+
+fn inode(identity: &Identity) -> Inode {
+    (identity.device, identity.inode, identity.btime)
+}
+
 /// Files by id; paths and inodes lead to them.
 #[derive(Default)]
 pub(super) struct Table {
@@ -184,7 +192,7 @@ pub(super) struct Table {
     /// Following them has ended; kept, since they may come back.
     pub(super) gone: BTreeMap<Ulid, Cursor>,
     gone_at: BTreeMap<Key, Ulid>,
-    inodes: HashMap<(u64, u64), Ulid>,
+    inodes: BTreeMap<Inode, Ulid>,
 }
 
 impl Table {
@@ -222,12 +230,23 @@ impl Table {
         (tracked.cursor.file.path.as_os_str().as_bytes() == path).then_some(tracked)
     }
 
-    /// The file that has this inode, gone or not.
+    /// The file that has this inode, gone or not; of several, since not every birth is known, one that is followed.
     pub(super) fn by_inode(&self, identity: &Identity) -> Option<Ulid> {
-        let id = *self.inodes.get(&(identity.device, identity.inode))?;
-        self.cursor(id)
-            .is_some_and(|cursor| cursor.file.identity.same(identity))
-            .then_some(id)
+        let all = self.same_inode(identity);
+        let mut known = all.filter(|id| self.cursor(*id).is_some());
+        let first = known.next()?;
+        let followed = |id: &Ulid| self.files.contains_key(id);
+        std::iter::once(first).chain(known).find(followed).or(Some(first))
+    }
+
+    /// The files that may have this inode.
+    fn same_inode(&self, identity: &Identity) -> impl Iterator<Item = Ulid> {
+        let (device, number) = (identity.device, identity.inode);
+        let range = (device, number, None)..=(device, number, Some(Timestamp::MAX));
+        let birth = identity.btime;
+        let same = move |known: &Inode| birth.is_none() || known.2.is_none() || known.2 == birth;
+        let all = self.inodes.range(range);
+        all.filter(move |(known, _)| same(known)).map(|(_, id)| *id)
     }
 
     /// The file that was followed last at a path and is gone.
@@ -250,11 +269,18 @@ impl Table {
         self.files.insert(tracked.cursor.file.file_id, tracked);
     }
 
+    /// The inode is this file's, and nobody else's. Returns who followed it before.
     fn index(&mut self, cursor: &Cursor) -> Option<Ulid> {
         let identity = cursor.file.identity;
         let id = cursor.file.file_id;
-        let before = self.inodes.insert((identity.device, identity.inode), id);
-        before.filter(|before| *before != id)
+        let others: Vec<_> = self.same_inode(&identity).filter(|other| *other != id).collect();
+        for other in &others {
+            if let Some(place) = self.cursor(*other).map(|other| inode(&other.file.identity)) {
+                self.inodes.remove(&place);
+            }
+        }
+        self.inodes.insert(inode(&identity), id);
+        others.into_iter().find(|other| self.files.contains_key(other))
     }
 
     /// Takes a file out, to be placed again.
@@ -277,22 +303,24 @@ impl Table {
 
     /// Following a file has ended.
     pub(super) fn bury(&mut self, cursor: Cursor) {
-        let (id, identity) = (cursor.file.file_id, cursor.file.identity);
-        // Nobody who lives gives way to the dead.
-        self.inodes.entry((identity.device, identity.inode)).or_insert(id);
+        let id = cursor.file.file_id;
+        let holder = self.inodes.entry(inode(&cursor.file.identity)).or_insert(id);
+        // Nobody who lives gives way to the dead; of the dead, the last one counts.
+        if !self.files.contains_key(holder) {
+            *holder = id;
+        }
         self.gone_at.insert(Key(Arc::clone(&cursor.file.path)), id);
         self.gone.insert(id, cursor);
     }
 
     /// Whether the inode of a file has not become another file's.
     pub(super) fn has_its_inode(&self, id: Ulid) -> bool {
-        let identity = self.cursor(id).map(|cursor| cursor.file.identity);
-        identity.is_some_and(|identity| self.inodes.get(&(identity.device, identity.inode)) == Some(&id))
+        let cursor = self.cursor(id);
+        cursor.is_some_and(|cursor| self.inodes.get(&inode(&cursor.file.identity)) == Some(&id))
     }
 
     fn forget_inode(&mut self, cursor: &Cursor) {
-        let identity = cursor.file.identity;
-        let place = (identity.device, identity.inode);
+        let place = inode(&cursor.file.identity);
         if self.inodes.get(&place) == Some(&cursor.file.file_id) {
             self.inodes.remove(&place);
         }

@@ -231,6 +231,13 @@ impl Tailer {
             }
         })?;
         for name in names {
+            // One that only has its number need not let us open it.
+            match self.tree.stat(directory.as_fd(), Path::new(&name)) {
+                Ok(stat) if stat.identity.same(identity) => {}
+                Ok(_) => continue,
+                Err(error) if is_gone(&error) => continue,
+                Err(error) => return Err(error),
+            }
             let log = match self.tree.open(top.as_fd(), &parent.join(name)) {
                 Ok(log) => log,
                 Err(error) if is_gone(&error) => continue,
