@@ -134,6 +134,8 @@ pub struct Tailer {
     /// The latest of them by the path that they had.
     former_at: BTreeMap<Key, Ulid>,
     handles: Handles,
+    /// The gone files whose inodes the last sweep found.
+    returning: BTreeSet<Ulid>,
     /// Other names of files that are followed, what they showed, and the last sweep that found them.
     links: BTreeMap<Key, (Identity, u64)>,
     /// New inodes at a path that may repeat what was captured of a file.
@@ -212,6 +214,7 @@ impl Tailer {
             formers: BTreeSet::new(),
             former_at: BTreeMap::new(),
             handles: Handles::up_to(handles_max()),
+            returning: BTreeSet::new(),
             links: BTreeMap::new(),
             repeats: BTreeMap::new(),
             work: VecDeque::new(),

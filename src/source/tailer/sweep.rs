@@ -83,12 +83,17 @@ impl Tailer {
     /// its own path shows too is only another name for it.
     fn match_inodes(&mut self, found: &mut Vec<Found>) {
         let (table, links, sweep) = (&mut self.table, &mut self.links, self.sweep);
+        let returning = &mut self.returning;
+        returning.clear();
         found.retain(|found| {
             let identity = found.identity.as_ref();
             let Some(id) = identity.and_then(|identity| table.by_inode(identity)) else {
                 return true;
             };
-            let Some(tracked) = table.get_mut(id) else { return true };
+            let Some(tracked) = table.get_mut(id) else {
+                returning.insert(id);
+                return true;
+            };
             if *tracked.cursor.file.path == *found.key.0 {
                 return true;
             }

@@ -187,7 +187,12 @@ impl Tailer {
         let here = self.table.here(key.bytes()).map(|id| (id, Whose::Successor));
         let former = self.former_at.get(key).map(|id| (*id, Whose::Returned));
         let known = here.into_iter().chain(former);
-        let gone = self.table.gone_at(key.bytes()).map(|id| (id, Whose::Returned));
+        // One whose own inode was found comes back there.
+        let gone = self
+            .table
+            .gone_at(key.bytes())
+            .filter(|id| !self.returning.contains(id));
+        let gone = gone.map(|id| (id, Whose::Returned));
         known.filter(|(id, _)| self.is_gone_for_good(*id)).chain(gone).collect()
     }
 
