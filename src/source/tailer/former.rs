@@ -9,7 +9,6 @@ use super::whose::Whereabouts;
 use super::{Tailer, Turn};
 use crate::error::Error;
 use crate::limits::{DRAIN_QUIET, FRAGMENT_BYTES_MAX, REST_PATIENCE};
-use crate::pure::step::Why;
 use crate::show::Shown;
 use crate::source::tree::{Log, read_full};
 use crate::source::{EventSink, Fact, SettleVerdict, Verdict};
@@ -49,12 +48,7 @@ impl Tailer {
             None => match self.whereabouts(id) {
                 Whereabouts::Found(log) => log,
                 Whereabouts::Nowhere => return self.close(id, None, false, sink),
-                Whereabouts::Unknown(cause) => {
-                    let Some(key) = self.table.get(id).map(super::table::Tracked::key) else {
-                        return Ok(Turn::Done);
-                    };
-                    return Ok(self.not_known(&key, Why::Failed, &cause.to_string()));
-                }
+                Whereabouts::Unknown(cause) => return Ok(self.former_not_known(id, &cause.to_string())),
             },
         };
         let turn = self.follow(&Spot::File(id), &*log, sink)?;

@@ -165,10 +165,7 @@ impl Tailer {
             Progress::CaughtUp => return self.at_end(spot, id, log, stat, sink),
             Progress::Worked(bytes) => Went::On(bytes),
             Progress::Refused => Went::Over(Turn::Refused),
-            Progress::NoRoom(length) => match self.table.get(id).map(Tracked::key) {
-                Some(key) => Went::Over(self.no_room(&key, length)),
-                None => Went::Over(Turn::Done),
-            },
+            Progress::NoRoom(length) => Went::Over(self.no_room(id, length)),
             Progress::Changed => Went::Changed,
             Progress::Misfit => return self.went_after_cut(spot, id, Reason::Rewritten, log, stat, sink),
             Progress::Failed(cause) => Went::Over(self.look_failed_at(spot, &cause)),
@@ -248,8 +245,8 @@ impl Tailer {
             SettleVerdict::Changed => Went::Changed,
             SettleVerdict::Refused => Went::Over(Turn::Refused),
             SettleVerdict::NoRoom => {
-                let (key, length) = (tracked.key(), end - tracked.cursor.offset);
-                Went::Over(self.no_room(&key, length))
+                let length = end - tracked.cursor.offset;
+                Went::Over(self.no_room(id, length))
             }
         })
     }
@@ -272,24 +269,30 @@ impl Tailer {
         }
     }
 
-    fn key_of(&self, spot: &Spot) -> Option<Key> {
-        match spot {
-            Spot::Path(key, _) => Some(key.clone()),
-            Spot::File(id) => self.table.get(*id).map(Tracked::key),
-        }
-    }
-
     fn not_known_at(&mut self, spot: &Spot, cause: &str) -> Turn {
-        match self.key_of(spot) {
-            Some(key) => self.not_known(&key, Why::Failed, cause),
-            None => Turn::Unknown,
+        match (spot, self.path_of(spot)) {
+            (_, Some(key)) => self.not_known(&key, Why::Failed, cause),
+            (Spot::File(id), None) => self.former_not_known(*id, cause),
+            (Spot::Path(..), None) => Turn::Unknown,
         }
     }
 
     fn look_failed_at(&mut self, spot: &Spot, error: &io::Error) -> Turn {
-        match self.key_of(spot) {
-            Some(key) => self.look_failed(&key, error),
-            None => Turn::Unknown,
+        match (spot, self.path_of(spot)) {
+            (_, Some(key)) => self.look_failed(&key, error),
+            (Spot::File(id), None) => self.former_not_known(*id, &error.to_string()),
+            (Spot::Path(..), None) => Turn::Unknown,
+        }
+    }
+
+    /// The path that a visit is about; None for a former file.
+    fn path_of(&self, spot: &Spot) -> Option<Key> {
+        match spot {
+            Spot::Path(key, _) => Some(key.clone()),
+            Spot::File(id) => {
+                let followed = self.table.get(*id).filter(|_| !self.formers.contains(id));
+                followed.map(Tracked::key)
+            }
         }
     }
 

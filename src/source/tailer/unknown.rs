@@ -1,13 +1,20 @@
 //! What could not be looked at: counted, told once, and tried again. Nothing changes for it.
 
 use std::path::Path;
+use std::sync::Arc;
+
+use ulid::Ulid;
 
 use super::table::Key;
 use super::{LOOK_FAILED, Tailer, Turn};
 use crate::pure::step::Why;
 use crate::show::Shown;
 
+/// The code of a line that does not fit.
+const NO_ROOM: &str = "queue.line_does_not_fit";
+
 impl Tailer {
+    /// A look at a path failed.
     pub(super) fn look_failed(&mut self, key: &Key, error: &std::io::Error) -> Turn {
         if error.kind() == std::io::ErrorKind::NotFound {
             // The next sweep says whether it is gone. Of one that was read to its end, nothing is unknown.
@@ -34,15 +41,45 @@ impl Tailer {
         self.told.insert((path.to_owned(), code))
     }
 
-    /// There is no room for the next line of a file: it waits, and the others go on.
-    pub(super) fn no_room(&mut self, key: &Key, length: u64) -> Turn {
-        if let Some(tracked) = self.tracked_at_mut(key) {
-            tracked.seen = None;
+    /// A former file could not be read. Its path is another's by now, or nobody's, and is left alone.
+    pub(super) fn former_not_known(&mut self, id: Ulid, cause: &str) -> Turn {
+        if self.fails_for_the_first_time(id) {
+            let Some(tracked) = self.table.get(id) else {
+                return Turn::Done;
+            };
+            let shown = Shown::path(&tracked.cursor.file.path).to_string();
+            log::warn!(code = LOOK_FAILED, path = shown.as_str();
+                "cannot read on in the file that stood at {shown}: {cause}; it is tried again");
         }
-        let code = "queue.line_does_not_fit";
-        if self.is_news(&key.0, code) {
-            let shown = Shown::path(&key.0).to_string();
-            log::warn!(code = code, path = shown.as_str(), length = length;
+        Turn::Unknown
+    }
+
+    fn fails_for_the_first_time(&mut self, id: Ulid) -> bool {
+        let now = self.clock.now();
+        let Some(tracked) = self.table.get_mut(id) else {
+            return false;
+        };
+        tracked.seen = None;
+        let first = tracked.fails_since.is_none();
+        tracked.fails_since.get_or_insert(now);
+        first
+    }
+
+    /// There is no room for the next line of a file: it waits, and the others go on.
+    pub(super) fn no_room(&mut self, id: Ulid, length: u64) -> Turn {
+        let Some(tracked) = self.table.get_mut(id) else {
+            return Turn::Done;
+        };
+        tracked.seen = None;
+        let path = Arc::clone(&tracked.cursor.file.path);
+        let is_news = if self.formers.contains(&id) {
+            self.fails_for_the_first_time(id)
+        } else {
+            self.is_news(&path, NO_ROOM)
+        };
+        if is_news {
+            let shown = Shown::path(&path).to_string();
+            log::warn!(code = NO_ROOM, path = shown.as_str(), length = length;
                 "a line of {length} bytes in {shown} does not fit the disk: the file waits, others go on; make room");
         }
         Turn::NoRoom

@@ -63,7 +63,8 @@ impl Tailer {
         stat: &Stat,
         sink: &mut dyn EventSink,
     ) -> Result<Looked, Error> {
-        if let Some(id) = self.table.here(key.bytes()) {
+        // A file whose inode became another's is nowhere, whatever its path shows.
+        if let Some(id) = self.table.here(key.bytes()).filter(|id| self.table.has_its_inode(*id)) {
             match self.is_other_device(id, root, log, stat) {
                 Ok(false) => {}
                 Ok(true) => return Ok(Looked::Look(Look::Unknown(Why::OtherDevice), None)),
