@@ -92,7 +92,6 @@ impl Evidence {
         let guard = Window::over(&bytes[bytes.len().checked_sub(length)?..]);
         let head = match (start, before) {
             (0, _) => Window::over(&bytes[..length]),
-            // As long as it can be, unless a stretch that was read again ended within it and what follows was kept.
             (_, Some(before)) => before.head,
             (_, None) => return None,
         };

@@ -53,10 +53,19 @@ struct Running {
 impl Stage {
     /// An empty tree, watched as `head` says; its needs are not asked for.
     pub fn new(head: &Head) -> Result<Self, Error> {
-        head.check().map_err(|cause| usage("bad head:", cause))?;
         let ground = temporary()?;
+        let disk = OsDisk::create(&ground.path().join("home"))?;
+        Self::over(head, ground, Arc::new(disk))
+    }
+
+    /// The same with its home on another disk, such as a simulated one.
+    pub fn with_home(head: &Head, disk: Arc<dyn Disk>) -> Result<Self, Error> {
+        Self::over(head, temporary()?, disk)
+    }
+
+    fn over(head: &Head, ground: Ground, disk: Arc<dyn Disk>) -> Result<Self, Error> {
+        head.check().map_err(|cause| usage("bad head:", cause))?;
         let tree = ground.directory("tree")?;
-        let disk: Arc<dyn Disk> = Arc::new(OsDisk::create(&ground.path().join("home"))?);
         let mut stage = Self {
             head: head.clone(),
             tree,
@@ -133,6 +142,19 @@ impl Stage {
             }
             None => Ok(()),
         }
+    }
+
+    /// As [`Operation::Crash`], and the home is then on this disk: what a loss of power left of the one before.
+    pub fn crash_onto(&mut self, disk: Arc<dyn Disk>) -> Result<(), Error> {
+        self.running = None;
+        self.disk = disk;
+        self.start()
+    }
+
+    /// The committed events but for the first `before`, with absolute paths.
+    pub fn events_after(&self, before: usize) -> Vec<Event> {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.get(before..).unwrap_or_default().to_vec()
     }
 
     /// The committed events, all of them, with absolute paths.

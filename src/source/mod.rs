@@ -208,6 +208,8 @@ pub struct Block<'a> {
     pub evidence: Option<&'a Evidence>,
     /// What is known of the first line.
     pub first: First,
+    /// The head behind all of the lines, where what follows them was kept and makes it longer.
+    pub head: Option<Window>,
 }
 
 /// What is known of a line that was unfinished before.
@@ -225,7 +227,11 @@ impl Block<'_> {
     /// The evidence at the end of the first `taken` bytes of the lines.
     pub fn evidence_after(&self, taken: usize) -> Option<Evidence> {
         let start = self.offset - self.lead as u64;
-        Evidence::at_end_of(&self.bytes[..self.lead + taken], start, self.evidence)
+        let mut evidence = Evidence::at_end_of(&self.bytes[..self.lead + taken], start, self.evidence)?;
+        if let Some(head) = self.head.filter(|_| self.lead + taken == self.bytes.len()) {
+            evidence.head = head;
+        }
+        Some(evidence)
     }
 }
 

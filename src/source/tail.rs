@@ -181,6 +181,7 @@ impl Cursor {
             number: self.line.map(|line| line + 1),
             evidence: self.evidence.as_ref(),
             first: self.first(&fetched.fresh()[..length]),
+            head: self.head_behind(self.offset + length as u64, fetched),
         };
         let taken = sink.lines(&block)?;
         if taken > 0 {
@@ -210,11 +211,18 @@ impl Cursor {
             self.suffix = None;
             self.offset = suffix.to;
             self.line = self.line.map(|line| line + suffix.lines);
-            // The head stays as long as it is; the next check of the whole chain makes it longer.
             if let Some(evidence) = &mut self.evidence {
                 evidence.guard = suffix.guard;
             }
         }
+    }
+
+    /// The head where lines end at `end`, and what was kept begins within the longest head there is.
+    fn head_behind(&self, end: u64, fetched: &Fetched) -> Option<Window> {
+        let suffix = self.suffix.filter(|suffix| suffix.from == end)?;
+        let length = window_bytes(suffix.to);
+        let is_longer = window_bytes(end) < length;
+        is_longer.then(|| fetched.bytes.get(..length).map(Window::over))?
     }
 
     /// There is no whole line more.
