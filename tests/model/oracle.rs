@@ -11,6 +11,7 @@
 //!   one that was captured is remembered where another part of its file is rewritten.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 
 use tailspool::event::{Detail, Event};
 use ulid::Ulid;
@@ -70,7 +71,7 @@ impl Oracle {
         let files = world.files.iter().enumerate();
         for (file, _) in files.filter(|(_, file)| file.logs().next().is_some()) {
             if !self.followed.iter().any(|one| one.file == Some(file)) {
-                self.fresh(world, file, seen.remove(&file).unwrap_or_default())?;
+                self.fresh(world, file, &seen.remove(&file).unwrap_or_default())?;
             }
         }
         nothing_left(world, &seen)
@@ -85,8 +86,8 @@ impl Oracle {
             };
             let content = &world.files[file].content;
             let seen = seen.remove(&file).unwrap_or_default();
-            let may = one.states.iter().flat_map(|state| any(state, content)).collect();
-            one.take(may, &seen, world)?;
+            let may: Vec<_> = one.states.iter().flat_map(|state| any(state, content)).collect();
+            one.take(&may, &seen, world)?;
         }
         nothing_left(world, &seen)
     }
@@ -196,7 +197,7 @@ impl Oracle {
         self.open += u64::from(right.len() > 1);
         let was_seen = one.quiet_ms.is_some();
         let was_there = one.quiet_ms.filter(|_| !of_file.touched && seen.start.is_none());
-        one.take(right, &seen, world)?;
+        one.take(&right, &seen, world)?;
         if is_shown && is_sure {
             one.quiet_ms = was_there.or(Some(world.now_ms));
         } else {
@@ -210,7 +211,7 @@ impl Oracle {
     }
 
     /// A file that nobody followed before this look.
-    fn fresh(&mut self, world: &World, file: usize, seen: Seen) -> Judged {
+    fn fresh(&mut self, world: &World, file: usize, seen: &Seen) -> Judged {
         let (of_file, content) = (&world.files[file], &world.files[file].content);
         let is_sure = !of_file.logs().any(|path| fails(world, path));
         let Some((id, path)) = seen.start.clone() else {
@@ -259,8 +260,8 @@ impl Oracle {
                 (*went != state.unchanged() || state.read(content) == *went) && (may_settle || !is_settled)
             })
         });
-        let right = read.collect();
-        one.take(right, &seen, world)?;
+        let right: Vec<_> = read.collect();
+        one.take(&right, seen, world)?;
         self.followed.push(one);
         Ok(())
     }
@@ -270,16 +271,16 @@ const SETTLE_MS: u64 = 10_000;
 
 impl Followed {
     /// Goes on with those of the right answers that are the one which came.
-    fn take(&mut self, right: Vec<Went>, seen: &Seen, world: &World) -> Judged {
+    fn take(&mut self, right: &[Went], seen: &Seen, world: &World) -> Judged {
         let came = |went: &Went| went.records == seen.records && went.cut.as_slice() == seen.cuts.as_slice();
         let mut states = Vec::new();
-        for went in &right {
+        for went in right {
             if came(went) && !states.contains(&went.known) {
                 states.push(went.known.clone());
             }
         }
         if states.is_empty() || seen.ids.iter().any(|id| *id != self.id) {
-            return Err(self.differs(&right, seen, world));
+            return Err(self.differs(right, seen, world));
         }
         self.states = states;
         if let Some((_, path)) = &seen.start {
@@ -292,7 +293,7 @@ impl Followed {
         let names = self.file.map(|file| &world.files[file].names);
         let mut text = format!("{} (now {names:?}, {} ms):\n", self.path, world.now_ms);
         for went in right {
-            text += &format!("  right were: cut {:?}{}\n", went.cut, shown(&went.records));
+            let _ = writeln!(text, "  right were: cut {:?}{}", went.cut, shown(&went.records));
         }
         text + &format!(
             "  there came: cut {:?}{} of {:?}",

@@ -146,7 +146,7 @@ impl World {
             Kind::Piece => self.append_piece(dice),
             Kind::Rest => self.append_rest(dice),
             Kind::Move | Kind::Away | Kind::Back | Kind::Swap | Kind::Chain | Kind::Link => {
-                self.name(action.kind, dice)
+                self.name(action.kind, dice);
             }
             Kind::Save => self.save(dice),
             Kind::Truncate | Kind::Regrow => self.cut(action.kind, dice),
