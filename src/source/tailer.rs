@@ -131,8 +131,8 @@ pub struct Tailer {
     hot: BTreeSet<Ulid>,
     /// The files that their paths do not show any more and that are followed on.
     formers: BTreeSet<Ulid>,
-    /// The latest of them by the path that they had.
-    former_at: BTreeMap<Key, Ulid>,
+    /// By the path that they had, the last one last.
+    former_at: BTreeMap<Key, Vec<Ulid>>,
     handles: Handles,
     /// The gone files whose inodes the last sweep found.
     returning: BTreeSet<Ulid>,

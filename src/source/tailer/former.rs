@@ -5,6 +5,7 @@ use std::io;
 use ulid::Ulid;
 
 use super::steps::Spot;
+use super::table::Key;
 use super::whose::Whereabouts;
 use super::{Tailer, Turn};
 use crate::error::Error;
@@ -23,8 +24,14 @@ impl Tailer {
         self.hot.remove(&id);
         let key = tracked.key();
         self.formers.insert(id);
-        self.former_at.insert(key, id);
+        self.former_at.entry(key).or_default().push(id);
         self.queue_former(id);
+    }
+
+    /// The file that left a path last, of those that are followed on and were not found elsewhere.
+    pub(super) fn last_former(&self, key: &Key) -> Option<Ulid> {
+        let there = self.former_at.get(key)?.iter().rev();
+        there.copied().find(|id| !self.is_moving(*id))
     }
 
     /// A file is followed at a path again, or not any more.
@@ -32,8 +39,11 @@ impl Tailer {
         self.formers.remove(&id);
         if let Some(tracked) = self.table.get(id) {
             let key = tracked.key();
-            if self.former_at.get(&key) == Some(&id) {
-                self.former_at.remove(&key);
+            if let Some(there) = self.former_at.get_mut(&key) {
+                there.retain(|other| *other != id);
+                if there.is_empty() {
+                    self.former_at.remove(&key);
+                }
             }
         }
     }

@@ -50,7 +50,7 @@ impl Tailer {
         if state.state == Presence::Followed && !taken {
             self.table.place(tracked, 0);
         } else {
-            self.former_at.insert(tracked.key(), state.file_id);
+            self.former_at.entry(tracked.key()).or_default().push(state.file_id);
             self.table.follow_on(tracked);
             self.formers.insert(state.file_id);
         }

@@ -191,7 +191,8 @@ pub(super) struct Table {
     pub(super) at: BTreeMap<Key, At>,
     /// Following them has ended; kept, since they may come back.
     pub(super) gone: BTreeMap<Ulid, Cursor>,
-    gone_at: BTreeMap<Key, Ulid>,
+    /// By the path that they had, the last one last.
+    gone_at: BTreeMap<Key, Vec<Ulid>>,
     inodes: BTreeMap<Inode, Ulid>,
 }
 
@@ -251,7 +252,7 @@ impl Table {
 
     /// The file that was followed last at a path and is gone.
     pub(super) fn gone_at(&self, path: &[u8]) -> Option<Ulid> {
-        self.gone_at.get(path).copied()
+        self.gone_at.get(path)?.last().copied()
     }
 
     /// A file stands at its path from now on. Returns the one that had its inode before, if that was another.
@@ -295,8 +296,11 @@ impl Table {
         let cursor = self.gone.remove(&id)?;
         self.forget_inode(&cursor);
         let path = cursor.file.path.as_os_str().as_bytes();
-        if self.gone_at(path) == Some(id) {
-            self.gone_at.remove(path);
+        if let Some(there) = self.gone_at.get_mut(path) {
+            there.retain(|other| *other != id);
+            if there.is_empty() {
+                self.gone_at.remove(path);
+            }
         }
         Some(cursor)
     }
@@ -309,7 +313,8 @@ impl Table {
         if !self.files.contains_key(holder) {
             *holder = id;
         }
-        self.gone_at.insert(Key(Arc::clone(&cursor.file.path)), id);
+        let key = Key(Arc::clone(&cursor.file.path));
+        self.gone_at.entry(key).or_default().push(id);
         self.gone.insert(id, cursor);
     }
 

@@ -50,7 +50,12 @@ impl Tailer {
 
     /// Whether the inode of the file at a path was found elsewhere by the last sweep.
     pub(super) fn is_leaving(&self, key: &Key) -> bool {
-        let moving = self.tracked_at(key).map(|tracked| tracked.moving);
+        self.table.here(key.bytes()).is_some_and(|id| self.is_moving(id))
+    }
+
+    /// Whether the inode of a file was found by the last sweep at another path, and not at its own.
+    pub(super) fn is_moving(&self, id: Ulid) -> bool {
+        let moving = self.table.get(id).map(|tracked| tracked.moving);
         moving.is_some_and(|sweep| sweep == self.sweep && sweep > 0)
     }
 
@@ -186,7 +191,7 @@ impl Tailer {
     /// is gone for good, and the last one that was there and is gone.
     fn forerunners(&self, key: &Key) -> Vec<(Ulid, Whose)> {
         let here = self.table.here(key.bytes()).map(|id| (id, Whose::Successor));
-        let former = self.former_at.get(key).map(|id| (*id, Whose::Returned));
+        let former = self.last_former(key).map(|id| (id, Whose::Returned));
         let known = here.into_iter().chain(former);
         // One whose own inode was found comes back there.
         let gone = self
@@ -199,8 +204,7 @@ impl Tailer {
 
     /// Whether the inode of a file has no name, or is found nowhere.
     fn is_gone_for_good(&self, id: Ulid) -> bool {
-        let moving = self.table.get(id).map(|tracked| tracked.moving);
-        if moving.is_some_and(|sweep| sweep == self.sweep && sweep > 0) {
+        if self.is_moving(id) {
             return false;
         }
         match self.handles.get(id) {
