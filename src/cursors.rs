@@ -169,11 +169,8 @@ mod tests {
     fn a_snapshot_comes_back_as_it_was_and_any_flipped_bit_is_seen() {
         let disk = SimDisk::new();
         assert!(matches!(load(&disk).unwrap(), Loaded::Missing));
-        let fold = Fold {
-            commit: 7,
-            captured_lines: 3,
-            ..Fold::default()
-        };
+        let mut fold = Fold::default();
+        (fold.commit, fold.captured_lines) = (7, 3);
         save(&disk, &fold).unwrap();
         let Loaded::Snapshot(loaded) = load(&disk).unwrap() else {
             panic!("no snapshot");

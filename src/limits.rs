@@ -53,6 +53,9 @@ pub const RECHECK_TURN_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes of an unfinished line that are written down when following its file ends.
 pub const FRAGMENT_BYTES_MAX: usize = 1024 * 1024;
 
+/// Turns that a file which nothing names has at the end of a run.
+pub const LAST_TURNS_MAX: u32 = 1024;
+
 /// Open handles kept for recently active files. Half of `RLIMIT_NOFILE` bounds it too.
 pub const HANDLES_MAX: usize = 256;
 

@@ -127,6 +127,12 @@ impl OpenBatch {
         self.entries.is_empty() && self.run.is_none()
     }
 
+    /// Whether anything of a file is in it.
+    pub(super) fn is_about(&self, file_id: Ulid) -> bool {
+        let told = self.entries.iter().any(|entry| entry.files().contains(&Some(file_id)));
+        told || self.run.as_ref().is_some_and(|run| run.file.file_id == file_id)
+    }
+
     /// The name of the batch; None when there is no record in it.
     pub(super) fn batch(&self) -> Option<Batch> {
         let records = self.records.into();

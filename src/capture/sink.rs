@@ -102,6 +102,14 @@ impl EventSink for Capture {
         if tail.length() <= READ_BYTES as u64 {
             return Ok(self.settle_short(tail).unwrap_or(SettleVerdict::Changed));
         }
+        if let Some(before) = tail.settled().filter(|before| before.length == tail.length()) {
+            let mut hasher = blake3::Hasher::new();
+            match hasher.update_reader(tail.read()) {
+                Ok(hasher) if hasher.finalize() == before.hash => return Ok(SettleVerdict::Known),
+                Ok(_) => {}
+                Err(_) => return Ok(SettleVerdict::Changed),
+            }
+        }
         match is_object(tail) {
             Ok(true) => {}
             Ok(false) => return Ok(SettleVerdict::Waits),
@@ -132,11 +140,14 @@ impl EventSink for Capture {
     }
 
     fn chain(&mut self, file: &LogFile) -> Result<Option<Chain>, Error> {
-        if !self.is_clear()? {
+        if !self.has_room()? || (self.open.is_about(file.file_id) && !self.is_clear()?) {
             return Ok(None);
         }
         let mut chain = Chain::default();
-        history(&*self.disk, file.file_id, self.fold.mark, |entry| chain.apply(entry))?;
+        let told = self.fold.files.get(&file.file_id).and_then(|state| state.told);
+        if let Some(told) = told {
+            history(&*self.disk, file.file_id, told, |entry| chain.apply(entry))?;
+        }
         Ok(Some(chain))
     }
 }
@@ -175,9 +186,11 @@ impl Capture {
         tail.read().read_to_end(&mut bytes).map_err(|_| Changed)?;
         tail.check()?;
         let before = tail.settled();
-        let same = before.is_some_and(|before| before.hash == blake3::hash(&bytes));
+        if before.is_some_and(|before| before.hash == blake3::hash(&bytes)) {
+            return Ok(SettleVerdict::Known);
+        }
         let is_object = |text: &str| text.trim_ascii_start().starts_with('{') && Traits::of(text).json;
-        if same || !str::from_utf8(&bytes).is_ok_and(is_object) {
+        if !str::from_utf8(&bytes).is_ok_and(is_object) {
             return Ok(SettleVerdict::Waits);
         }
         let line = Line {

@@ -11,21 +11,31 @@ use crate::error::Error;
 use crate::limits::PIECE_BYTES;
 use crate::pure::commit::COMMIT_PREFIX;
 use crate::pure::entry::Entry;
-use crate::pure::fold::Mark;
+use crate::pure::fold::Told;
 
-/// Hands out each ledger line that names a file, in order, up to `end`, where a commit ends.
+/// Hands out each ledger line that names a file, in order, from where the file is told of; both ends are ends of
+/// commits.
 ///
-/// Reads the whole ledger, and parses only those lines. What stands before `end` was sealed by the commits that
-/// this process made or checked at its start, so no checksum is looked at again.
-pub fn history(disk: &dyn Disk, file_id: Ulid, end: Mark, mut each: impl FnMut(&Entry)) -> Result<(), Error> {
+/// What stands there was sealed by the commits that this process made or checked at its start, so no checksum is
+/// looked at again.
+pub fn history(disk: &dyn Disk, file_id: Ulid, told: Told, mut each: impl FnMut(&Entry)) -> Result<(), Error> {
     let text = file_id.to_string();
     let finder = Finder::new(text.as_bytes());
     let mut line = Vec::new();
-    for segment in 1..=end.segment {
+    for segment in told.from.segment..=told.to.segment {
         let path = segment_path(segment);
         let failed = |cause| Error::io("cannot read the ledger", disk.show(&path), cause);
-        let length = if segment == end.segment { end.offset } else { u64::MAX };
-        let reader = disk.read_from(&path, 0).map_err(failed)?.take(length);
+        let start = if segment == told.from.segment {
+            told.from.offset
+        } else {
+            0
+        };
+        let end = if segment == told.to.segment {
+            told.to.offset
+        } else {
+            u64::MAX
+        };
+        let reader = disk.read_from(&path, start).map_err(failed)?.take(end - start);
         let mut reader = BufReader::with_capacity(PIECE_BYTES, reader);
         loop {
             line.clear();

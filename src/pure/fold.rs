@@ -14,7 +14,7 @@ use crate::pure::identity::{Evidence, Identity, Window};
 use crate::pure::record::{SettledTail, path_from_text};
 
 /// Where a commit ends in the ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mark {
     /// Number of the segment, from 1.
     pub segment: u32,
@@ -44,6 +44,9 @@ pub struct Fold {
     /// Every file that was ever followed.
     #[serde(with = "by_id")]
     pub files: BTreeMap<Ulid, FileState>,
+    /// The files of facts that are not sealed yet.
+    #[serde(skip)]
+    touched: BTreeSet<Ulid>,
 }
 
 /// What is known of one file.
@@ -83,8 +86,20 @@ pub struct FileState {
     /// Other paths that were noted as showing it, as text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<String>,
+    /// Where in the ledger it is told of.
+    #[serde(default)]
+    pub told: Option<Told>,
     /// Whether it is still there.
     pub state: Presence,
+}
+
+/// A stretch of the ledger that holds every line of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Where the commit before the first of them ends.
+    pub from: Mark,
+    /// Where the last commit with one of them ends.
+    pub to: Mark,
 }
 
 /// Whether a file is still there.
@@ -143,6 +158,7 @@ impl FileState {
             suffix: None,
             settled: None,
             links: Vec::new(),
+            told: None,
             state: Presence::Followed,
         }
     }
@@ -179,7 +195,8 @@ impl FileState {
         };
         self.epoch = cut.epoch;
         (self.line, self.offset, self.head, self.guard) = (cut.kept_lines, cut.kept, cut.head, cut.guard);
-        self.settled = None;
+        // The last line stands if what is before it does.
+        self.settled = self.settled.filter(|_| self.suffix.is_some());
         Ok(())
     }
 
@@ -202,7 +219,7 @@ impl FileState {
         self.line = self.line.map(|line| line + lines);
         (self.head, self.guard) = (Some(run.head), Some(run.guard));
         (self.device, self.inode, self.btime) = (run.device, run.inode, run.btime);
-        self.settled = None;
+        self.settled = self.settled.filter(|_| self.suffix.is_some());
         if let Some(suffix) = self.suffix.filter(|suffix| suffix.from <= run.to) {
             if suffix.from != run.to {
                 return Err(format!("a run of file {} reaches into what was kept", run.file_id));
@@ -272,6 +289,7 @@ impl Default for Fold {
             at: None,
             roots: BTreeSet::new(),
             files: BTreeMap::new(),
+            touched: BTreeSet::new(),
         }
     }
 }
@@ -279,6 +297,7 @@ impl Default for Fold {
 impl Fold {
     /// Adds one fact. An error says how the fact contradicts what was before it.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), String> {
+        self.touched.extend(entry.files().into_iter().flatten());
         match entry {
             Entry::New(new) => self.place(&new.into()),
             Entry::Rotate(rotate) => {
@@ -342,6 +361,16 @@ impl Fold {
 
     /// Adds the line that seals the facts before it, and where it ends.
     pub fn seal(&mut self, commit: &Commit, mark: Mark) {
+        let told = Told {
+            from: self.mark,
+            to: mark,
+        };
+        for id in std::mem::take(&mut self.touched) {
+            if let Some(file) = self.files.get_mut(&id) {
+                let from = file.told.map_or(told.from, |before| before.from);
+                file.told = Some(Told { from, ..told });
+            }
+        }
         self.commit = commit.commit;
         self.mark = mark;
         self.at = Some(commit.at);
@@ -375,11 +404,6 @@ impl Fold {
             ));
         }
         file.move_to(place);
-        // In a chain of renames another one stands there until its own move is told.
-        let others = self.files.values_mut().filter(|other| other.file_id != place.file_id);
-        for other in others.filter(|other| other.path == place.path && other.state == Presence::Followed) {
-            other.state = Presence::Former;
-        }
         Ok(())
     }
 

@@ -103,8 +103,10 @@ pub enum LongVerdict {
 pub enum SettleVerdict {
     /// It did.
     Taken(SettledTail),
-    /// It is not one complete JSON object, or was taken before: it waits for its newline.
+    /// It is not one complete JSON object: it waits for its newline.
     Waits,
+    /// It was taken before, as it is.
+    Known,
     /// It did not; the line must be offered again.
     Refused,
     /// There is no room for this line, though there may be for others.

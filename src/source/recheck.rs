@@ -26,10 +26,11 @@ pub(super) enum Finding {
 /// the last one that differs.
 #[derive(Debug)]
 pub(super) struct Recheck {
-    pub(super) reason: Reason,
+    reason: Reason,
     /// The size of the file when this was begun.
-    pub(super) size: u64,
+    size: u64,
     chain: Chain,
+    epoch: u64,
     offset: u64,
     kept_suffix: Option<Suffix>,
     end: u64,
@@ -38,6 +39,8 @@ pub(super) struct Recheck {
     /// How many runs of the equal prefix are known, and where it ends.
     prefix: usize,
     reached: u64,
+    /// The first run that is asked from the end: behind one that was found to differ, whatever it holds by then.
+    floor: usize,
     evidence: Option<Evidence>,
     /// The first run of the equal suffix, and where it begins.
     suffix: usize,
@@ -72,6 +75,7 @@ impl Recheck {
         Ok(Self {
             reason,
             size,
+            epoch: cursor.file.epoch,
             offset: cursor.offset,
             kept_suffix: cursor.suffix,
             end,
@@ -79,6 +83,7 @@ impl Recheck {
             counted: cursor.line.is_some(),
             prefix: 0,
             reached: start,
+            floor: 0,
             evidence: hashing.evidence(start),
             suffix: chain.runs.len(),
             low: end,
@@ -87,6 +92,12 @@ impl Recheck {
             chain,
             hashing,
         })
+    }
+
+    /// Whether this is still the question: the cursor did not move, and the file did not shrink.
+    pub(super) fn is_about(&self, cursor: &Cursor, reason: Reason, size: u64) -> bool {
+        let same = (self.epoch, self.offset, self.kept_suffix) == (cursor.file.epoch, cursor.offset, cursor.suffix);
+        same && self.reason == reason && self.size <= size
     }
 
     /// Hashes on, at most `bytes_max` bytes and at least a little.
@@ -115,7 +126,7 @@ impl Recheck {
             self.backward = true;
             self.hashing.done = 0;
         }
-        let before = self.suffix.checked_sub(1).filter(|before| *before >= self.prefix)?;
+        let before = self.suffix.checked_sub(1).filter(|before| *before >= self.floor)?;
         let run = self.chain.runs[before];
         (self.suffix_may_stand && run.to == self.low).then_some(run)
     }
@@ -124,10 +135,11 @@ impl Recheck {
         match (self.backward, equal) {
             (false, true) => {
                 self.prefix += 1;
+                self.floor = self.prefix;
                 self.reached = run.to;
                 self.evidence = self.hashing.evidence(run.to);
             }
-            (false, false) => self.backward = true,
+            (false, false) => (self.backward, self.floor) = (true, self.prefix + 1),
             (true, true) => (self.suffix, self.low) = (self.suffix - 1, run.from),
             (true, false) => self.suffix_may_stand = false,
         }

@@ -73,7 +73,7 @@ impl LongLine for Streamed<'_> {
     }
 
     fn settled(&self) -> Option<SettledTail> {
-        self.cursor.settled
+        self.cursor.settled_here()
     }
 
     fn read(&self) -> Box<dyn Read + '_> {

@@ -91,13 +91,14 @@ impl Cursor {
         }
     }
 
-    /// Where a file is read from after a rewrite or a shrink.
-    pub(super) fn restarted(file: Arc<LogFile>, kept: &Kept) -> Self {
+    /// Where a file is read from after a rewrite or a shrink. A `settled` last line stands if what is before it does.
+    pub(super) fn restarted(file: Arc<LogFile>, kept: &Kept, settled: Option<SettledTail>) -> Self {
         Self {
             offset: kept.to,
             line: kept.lines,
             evidence: kept.evidence,
             suffix: kept.suffix,
+            settled: settled.filter(|_| kept.suffix.is_some()),
             size_seen: kept.to,
             ..Self::at_start(file)
         }
@@ -206,7 +207,9 @@ impl Cursor {
         self.offset = offset;
         self.line = self.line.map(|line| line + lines);
         self.evidence = evidence;
-        (self.tail, self.settled) = (None, None);
+        self.tail = None;
+        // It stands behind what was kept.
+        self.settled = self.settled.filter(|_| self.suffix.is_some());
         if let Some(suffix) = self.suffix.filter(|suffix| suffix.from == offset) {
             self.suffix = None;
             self.offset = suffix.to;
@@ -233,10 +236,15 @@ impl Cursor {
         }
     }
 
+    /// The last line that was taken without its newline, when reading stands at it.
+    pub(super) fn settled_here(&self) -> Option<SettledTail> {
+        self.settled.filter(|_| self.suffix.is_none())
+    }
+
     /// What is known of the first of these lines.
     fn first(&self, lines: &[u8]) -> First {
         let end = memchr::memchr(b'\n', lines).unwrap_or(lines.len());
-        match self.settled {
+        match self.settled_here() {
             Some(settled) if settled.length == end as u64 && settled.hash == blake3::hash(&lines[..end]) => {
                 First::Settled(settled.ulid)
             }

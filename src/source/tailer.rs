@@ -1,6 +1,7 @@
 //! The cursor table: what every source shares below its hints.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,6 +141,8 @@ pub struct Tailer {
     links: BTreeMap<Key, (Identity, u64)>,
     /// New inodes at a path that may repeat what was captured of a file.
     repeats: BTreeMap<(Key, Ulid), Repeats>,
+    /// The directory that was listed last, while work is done.
+    listing: Option<Listing>,
     work: VecDeque<Job>,
     /// The files that wait for a turn.
     queued: BTreeMap<Key, Queued>,
@@ -160,6 +163,13 @@ pub struct Tailer {
     /// Devices that came back under another number, by root.
     adopted: BTreeMap<(usize, u64), u64>,
     worked_bytes: u64,
+}
+
+/// A directory below a root, and the names in it by inode number.
+struct Listing {
+    root: usize,
+    directory: PathBuf,
+    names: HashMap<u64, Vec<OsString>>,
 }
 
 struct WatchedRoot {
@@ -217,6 +227,7 @@ impl Tailer {
             returning: BTreeSet::new(),
             links: BTreeMap::new(),
             repeats: BTreeMap::new(),
+            listing: None,
             work: VecDeque::new(),
             queued: BTreeMap::new(),
             missing: BTreeSet::new(),
@@ -242,6 +253,8 @@ impl Tailer {
     /// Works through what waits, until nothing is left, the budget is used up, or the sink refuses.
     pub fn work(&mut self, budget: Budget, sink: &mut dyn EventSink) -> Result<PollReport, Error> {
         self.worked_bytes = 0;
+        // What was listed before is no evidence by now.
+        self.listing = None;
         let mut refused = false;
         while self.worked_bytes < budget.bytes && !refused {
             let Some(job) = self.work.pop_front() else { break };

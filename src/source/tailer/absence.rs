@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::table::Key;
+use super::whose::is_no_entry;
 use super::{Tailer, Turn};
 use crate::error::Error;
 use crate::pure::record::LogFile;
@@ -20,7 +21,7 @@ impl Tailer {
             return Ok(Turn::Done);
         };
         match self.stat_path(key, at.root) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if is_no_entry(&error) => {}
             Ok(_) | Err(_) => return self.turn(key, at.root, sink),
         }
         // Whatever its absence means.
@@ -64,7 +65,7 @@ impl Tailer {
         Ok(Verdict::Taken)
     }
 
-    /// After ENOENT: absent, if the nearest directory that is there is on the device that we know.
+    /// After ENOENT or ENOTDIR: absent, if the nearest directory that is there is on the device that we know.
     pub(super) fn absence(&mut self, key: &Key, root: usize) -> Look {
         match self.nearest_device(key, root) {
             Ok(device) if self.is_device_of(key, root, device) => Look::Absent,
@@ -96,7 +97,7 @@ impl Tailer {
         while let Some(path) = above {
             match self.tree.open_dir(directory.as_fd(), path) {
                 Ok(found) => return Ok(self.tree.stat(found.as_fd(), Path::new(""))?.identity.device),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => above = path.parent(),
+                Err(error) if is_no_entry(&error) => above = path.parent(),
                 Err(error) => return Err(error),
             }
         }

@@ -40,7 +40,7 @@ impl Tailer {
             return Ok(Cut::Done);
         };
         let begun = tracked.recheck.take();
-        let begun = begun.filter(|begun| begun.reason == reason && begun.size <= stat.size);
+        let begun = begun.filter(|begun| begun.is_about(&tracked.cursor, reason, stat.size));
         let mut recheck = if let Some(begun) = begun {
             begun
         } else {
@@ -80,7 +80,7 @@ impl Tailer {
         if sink.transition(&file, &Transition::Truncate { reason, was, kept })? == Verdict::Refused {
             return Ok(Cut::Refused);
         }
-        tracked.cursor = Cursor::restarted(file, &kept);
+        tracked.cursor = Cursor::restarted(file, &kept, tracked.cursor.settled);
         tracked.limit = None;
         tracked.changes += 1;
         (tracked.large_growth_told, tracked.settle_tried) = (false, None);

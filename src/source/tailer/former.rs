@@ -9,7 +9,7 @@ use super::table::Key;
 use super::whose::Whereabouts;
 use super::{Tailer, Turn};
 use crate::error::Error;
-use crate::limits::{DRAIN_QUIET, FRAGMENT_BYTES_MAX, REST_PATIENCE};
+use crate::limits::{DRAIN_QUIET, FRAGMENT_BYTES_MAX, LAST_TURNS_MAX, REST_PATIENCE};
 use crate::show::Shown;
 use crate::source::tree::{Log, read_full};
 use crate::source::{EventSink, Fact, SettleVerdict, Verdict};
@@ -22,10 +22,16 @@ impl Tailer {
         // Nobody can come back for what was written since its first look.
         (tracked.limit, tracked.quiet_since) = (None, now);
         self.hot.remove(&id);
-        let key = tracked.key();
-        self.formers.insert(id);
-        self.former_at.entry(key).or_default().push(id);
+        self.add_former(id);
         self.queue_former(id);
+    }
+
+    /// A file is followed on from here, by its handle or by its inode.
+    pub(super) fn add_former(&mut self, id: Ulid) {
+        if let Some(tracked) = self.table.get(id) {
+            self.former_at.entry(tracked.key()).or_default().push(id);
+            self.formers.insert(id);
+        }
     }
 
     /// The file that left a path last, of those that are followed on and were not found elsewhere.
@@ -133,19 +139,19 @@ impl Tailer {
         let size = log
             .and_then(|log| log.stat().ok())
             .map_or(tracked.size, |stat| stat.size);
-        let mut left = tracked.left_behind(size);
+        let mut left = size.saturating_sub(tracked.cursor.end());
         let mut fragment = Vec::new();
-        if let Some(log) = log.filter(|_| left > 0) {
-            if tracked.cursor.suffix.is_none() {
-                match tracked.cursor.settle(log, size, sink)? {
+        match log.filter(|_| left > 0) {
+            None => left = tracked.left_behind(size),
+            Some(log) => {
+                match tracked.settle_rest(log, size, sink)? {
                     SettleVerdict::Refused => return Ok(Turn::Refused),
                     SettleVerdict::Changed if !given_up => return Ok(Turn::More),
-                    SettleVerdict::Taken(_) | SettleVerdict::Waits | SettleVerdict::NoRoom | SettleVerdict::Changed => {
-                    }
+                    SettleVerdict::Taken(_) | SettleVerdict::Known => left = 0,
+                    SettleVerdict::Waits | SettleVerdict::NoRoom | SettleVerdict::Changed => {}
                 }
+                fragment = read_fragment(log, tracked.cursor.end(), left).unwrap_or_default();
             }
-            left = tracked.left_behind(size);
-            fragment = read_fragment(log, tracked.cursor.end(), left).unwrap_or_default();
         }
         let cursor = &tracked.cursor;
         let is_read = cursor.suffix.is_none() && fragment.len() as u64 == left.min(FRAGMENT_BYTES_MAX as u64);
@@ -181,8 +187,10 @@ impl Tailer {
         for id in self.handles.surplus() {
             match self.table.get_mut(id) {
                 Some(tracked) if self.formers.contains(&id) => {
-                    tracked.ends = true;
-                    self.queue_former(id);
+                    // One that cannot end now has its turn at the next look.
+                    if !std::mem::replace(&mut tracked.ends, true) {
+                        self.queue_former(id);
+                    }
                 }
                 _ => drop(self.handles.take(id)),
             }
@@ -200,7 +208,11 @@ impl Tailer {
             if let Some(tracked) = self.table.get_mut(id) {
                 tracked.ends = true;
             }
-            while self.former_turn(id, sink)? == Turn::More {}
+            // A writer that is faster than we are is left behind: the next start says what nobody read.
+            let mut turns = 0;
+            while self.former_turn(id, sink)? == Turn::More && turns < LAST_TURNS_MAX {
+                turns += 1;
+            }
         }
         Ok(())
     }

@@ -24,7 +24,8 @@ pub(super) struct Repeats {
 
 enum State {
     Hashing(Box<Recheck>),
-    Known(bool),
+    /// For this offset of the file.
+    Known(bool, u64),
 }
 
 /// The answer, or why there is none yet.
@@ -58,9 +59,11 @@ impl Tailer {
         let asked = self.repeats.remove(&(key.clone(), of));
         let asked = asked.filter(|asked| asked.identity.same(&stat.identity));
         let mut recheck = match asked.map(|asked| asked.state) {
-            Some(State::Known(known)) => return Ok(self.know(key, of, stat, known)),
-            Some(State::Hashing(recheck)) => recheck,
-            None => {
+            Some(State::Known(known, offset)) if offset == cursor.offset => {
+                return Ok(self.know(key, of, stat, known));
+            }
+            Some(State::Hashing(recheck)) if recheck.is_about(cursor, Reason::Shrank, stat.size) => recheck,
+            _ => {
                 match cursor.compare(log, &mut self.fetched) {
                     Ok(Content::Holds) => {}
                     Ok(Content::Differs | Content::NotCompared) => return Ok(self.know(key, of, stat, false)),
@@ -87,7 +90,8 @@ impl Tailer {
     }
 
     fn know(&mut self, key: &Key, of: Ulid, stat: &Stat, known: bool) -> Answer {
-        self.remember(key, of, stat, State::Known(known));
+        let offset = self.table.cursor(of).map_or(0, |cursor| cursor.offset);
+        self.remember(key, of, stat, State::Known(known, offset));
         if known { Answer::Yes } else { Answer::No }
     }
 

@@ -15,7 +15,11 @@ use crate::source::{EventSink, Fact, Verdict};
 impl Tailer {
     /// Takes up the cursors of the files below the roots that are there. Those of the others wait.
     pub(super) fn resume(&mut self) {
-        for state in std::mem::take(&mut self.unresumed) {
+        let mut states = std::mem::take(&mut self.unresumed);
+        // What was told of last comes last, and counts where there are two: of the gone files of a path, and when a
+        // crash came between the moves of a chain of renames.
+        states.sort_by_key(|state| (state.told.map(|told| told.to), state.file_id));
+        for state in states {
             let Some(path) = state.path() else { continue };
             match (0..self.roots.len()).find(|root| self.is_log(*root, &path)) {
                 Some(root) => self.take_up(&state, path.into(), root),
@@ -29,10 +33,6 @@ impl Tailer {
     }
 
     pub(super) fn take_up(&mut self, state: &FileState, path: Arc<Path>, root: usize) {
-        for link in &state.links {
-            let link = Key(Path::new(link).into());
-            self.links.insert(link, (state.identity(), self.sweep));
-        }
         let file = LogFile {
             file_id: state.file_id,
             epoch: state.epoch,
@@ -44,15 +44,20 @@ impl Tailer {
         if state.state == Presence::Gone {
             return self.table.bury(cursor);
         }
+        for link in &state.links {
+            let link = Key(Path::new(link).into());
+            self.links.insert(link, (state.identity(), self.sweep));
+        }
         let tracked = Tracked::new(cursor, root, self.clock.now());
-        // Two at one path: a crash came between the moves of a chain of renames.
-        let taken = self.table.at.contains_key(&tracked.key());
-        if state.state == Presence::Followed && !taken {
+        if state.state == Presence::Followed {
+            let before = self.table.here(tracked.key().bytes());
             self.table.place(tracked, 0);
+            if let Some(before) = before {
+                self.add_former(before);
+            }
         } else {
-            self.former_at.entry(tracked.key()).or_default().push(state.file_id);
             self.table.follow_on(tracked);
-            self.formers.insert(state.file_id);
+            self.add_former(state.file_id);
         }
     }
 
@@ -86,17 +91,8 @@ impl Tailer {
 impl WatchedRoot {
     pub(super) fn new(root: Root, fold: &Fold) -> Self {
         let seen = fold.roots.contains(&path_to_text(&root.resolved).0);
-        // A home of an earlier version has no word of its roots, only files below them.
-        let holds = || {
-            let below = |state: &FileState| state.path().is_some_and(|path| path.starts_with(&root.resolved));
-            fold.files.values().any(below)
-        };
         Self {
-            first_pass: if seen || holds() {
-                FirstPass::Done
-            } else {
-                FirstPass::ToCome
-            },
+            first_pass: if seen { FirstPass::Done } else { FirstPass::ToCome },
             root,
             directory: None,
             last: None,

@@ -209,7 +209,11 @@ impl Tailer {
             }
         }
         self.links.insert(key.clone(), (stat.identity, self.sweep));
+        let stood_here = self.table.here(key.bytes());
         self.table.at.remove(key);
+        if let Some(left) = stood_here {
+            self.leave(left);
+        }
         self.unknown.remove(&*key.0);
         Ok(Went::Over(Turn::Done))
     }
@@ -237,11 +241,11 @@ impl Tailer {
             return Ok(Went::Over(Turn::Done));
         }
         let verdict = tracked.cursor.settle(log, end, sink)?;
-        if let SettleVerdict::Taken(_) | SettleVerdict::Waits = verdict {
+        if let SettleVerdict::Taken(_) | SettleVerdict::Known | SettleVerdict::Waits = verdict {
             tracked.settle_tried = tracked.seen;
         }
         Ok(match verdict {
-            SettleVerdict::Taken(_) | SettleVerdict::Waits => Went::Over(Turn::Done),
+            SettleVerdict::Taken(_) | SettleVerdict::Known | SettleVerdict::Waits => Went::Over(Turn::Done),
             SettleVerdict::Changed => Went::Changed,
             SettleVerdict::Refused => Went::Over(Turn::Refused),
             SettleVerdict::NoRoom => {

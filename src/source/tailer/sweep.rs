@@ -76,13 +76,15 @@ impl Tailer {
         let (unknown, symlinks) = (&self.unknown, &self.symlinks);
         self.told
             .retain(|(path, _)| unknown.contains_key(path) || symlinks.contains(path));
+        let queued = &self.queued;
+        self.repeats.retain(|(key, _), _| queued.contains_key(key));
         self.links.retain(|key, (_, seen)| *seen == sweep || walk.hides(&key.0));
     }
 
     /// Inodes come before paths: what is followed and was found at another path, but not at its own, is moving. What
     /// its own path shows too is only another name for it.
     fn match_inodes(&mut self, found: &mut Vec<Found>) {
-        let (table, links, sweep) = (&mut self.table, &mut self.links, self.sweep);
+        let (table, links, sweep, roots) = (&mut self.table, &mut self.links, self.sweep, &self.roots);
         let returning = &mut self.returning;
         returning.clear();
         found.retain(|found| {
@@ -98,7 +100,10 @@ impl Tailer {
                 return true;
             }
             if tracked.shown != sweep {
-                tracked.moving = sweep;
+                // Below a root that is not there nothing was looked at.
+                if roots[tracked.root].directory.is_some() {
+                    tracked.moving = sweep;
+                }
                 return true;
             }
             let noted = links.get_mut(&found.key);

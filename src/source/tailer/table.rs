@@ -11,12 +11,14 @@ use std::time::Instant;
 use jiff::Timestamp;
 use ulid::Ulid;
 
+use crate::error::Error;
 use crate::limits::{LARGE_GROWTH_BYTES, TAIL_SETTLE};
 use crate::pure::identity::Identity;
 use crate::show::Shown;
 use crate::source::recheck::Recheck;
 use crate::source::tail::Cursor;
-use crate::source::tree::{Stamp, Stat};
+use crate::source::tree::{Log, Stamp, Stat};
+use crate::source::{EventSink, SettleVerdict};
 
 /// A path, ordered by its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +135,20 @@ impl Tracked {
         self.cursor.read_again_bytes() + self.size.saturating_sub(self.cursor.end())
     }
 
-    /// Bytes of its last line that would be left behind if following it ended at this size.
+    /// Offers what is left of it, without a newline, unless a stretch before it is still to be read again.
+    pub(super) fn settle_rest(
+        &mut self,
+        log: &dyn Log,
+        size: u64,
+        sink: &mut dyn EventSink,
+    ) -> Result<SettleVerdict, Error> {
+        if self.cursor.suffix.is_some() {
+            return Ok(SettleVerdict::Waits);
+        }
+        self.cursor.settle(log, size, sink)
+    }
+
+    /// Bytes of its last line that are left behind when nobody can read it any more, as far as sizes tell.
     pub(super) fn left_behind(&self, size: u64) -> u64 {
         let left = size.saturating_sub(self.cursor.end());
         let settled = self.cursor.settled.is_some_and(|settled| settled.length == left);

@@ -1,5 +1,6 @@
 //! Whose inode a path shows, and where the inode of a file is that its path does not show any more.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
@@ -7,10 +8,10 @@ use std::path::Path;
 
 use ulid::Ulid;
 
-use super::Tailer;
 use super::repeats::Answer;
 use super::table::Key;
 use super::turn::is_gone;
+use super::{Listing, Tailer};
 use crate::error::Error;
 use crate::pure::identity::Identity;
 use crate::pure::step::{Content, Known, Look, Sight, Whose, Why};
@@ -154,7 +155,11 @@ impl Tailer {
                 Err(cause) => return Ok(Looked::Failed(cause)),
             }
         }
-        for (id, whose) in self.forerunners(key) {
+        let forerunners = match self.forerunners(key) {
+            Ok(forerunners) => forerunners,
+            Err(cause) => return Ok(Looked::Failed(cause)),
+        };
+        for (id, whose) in forerunners {
             match self.repeats(key, id, log, stat, sink)? {
                 Answer::Yes => return Ok(Looked::Look(look(whose), Some(id))),
                 Answer::No => {}
@@ -171,6 +176,9 @@ impl Tailer {
         if let Some(tracked) = self.table.get(id)
             && !self.formers.contains(&id)
         {
+            if self.roots[tracked.root].directory.is_none() {
+                return Err(io::Error::other("it may be below a root that is not there"));
+            }
             match self.stat_path(&tracked.key(), tracked.root) {
                 Ok(found) if found.identity.same(&stat.identity) => return Ok(Whose::Linked),
                 Err(error) if !is_gone(&error) => return Err(error),
@@ -189,57 +197,61 @@ impl Tailer {
 
     /// The files that a new inode at a path may go on with: the one that stands there or stood there last, if its inode
     /// is gone for good, and the last one that was there and is gone.
-    fn forerunners(&self, key: &Key) -> Vec<(Ulid, Whose)> {
+    fn forerunners(&mut self, key: &Key) -> io::Result<Vec<(Ulid, Whose)>> {
         let here = self.table.here(key.bytes()).map(|id| (id, Whose::Successor));
         let former = self.last_former(key).map(|id| (id, Whose::Returned));
-        let known = here.into_iter().chain(former);
+        let mut all = Vec::new();
+        for (id, whose) in here.into_iter().chain(former) {
+            if self.is_gone_for_good(id)? {
+                all.push((id, whose));
+            }
+        }
         // One whose own inode was found comes back there.
         let gone = self
             .table
             .gone_at(key.bytes())
             .filter(|id| !self.returning.contains(id));
-        let gone = gone.map(|id| (id, Whose::Returned));
-        known.filter(|(id, _)| self.is_gone_for_good(*id)).chain(gone).collect()
+        all.extend(gone.map(|id| (id, Whose::Returned)));
+        Ok(all)
     }
 
-    /// Whether the inode of a file has no name, or is found nowhere.
-    fn is_gone_for_good(&self, id: Ulid) -> bool {
+    /// Whether the inode of a file has no name, or is found nowhere. A look that fails is no evidence of it.
+    fn is_gone_for_good(&mut self, id: Ulid) -> io::Result<bool> {
         if self.is_moving(id) {
-            return false;
+            return Ok(false);
         }
-        match self.handles.get(id) {
-            Some(log) => log.stat().is_ok_and(|stat| stat.links == 0),
-            None => matches!(self.whereabouts(id), Whereabouts::Nowhere),
+        if let Some(log) = self.handles.get(id) {
+            return Ok(log.stat()?.links == 0);
+        }
+        match self.whereabouts(id) {
+            Whereabouts::Nowhere => Ok(true),
+            Whereabouts::Found(_) => Ok(false),
+            Whereabouts::Unknown(cause) => Err(cause),
         }
     }
 
     /// Looks for the inode of a file in the directory of its path.
-    pub(super) fn whereabouts(&self, id: Ulid) -> Whereabouts {
+    pub(super) fn whereabouts(&mut self, id: Ulid) -> Whereabouts {
         let Some(tracked) = self.table.get(id).filter(|_| self.table.has_its_inode(id)) else {
             return Whereabouts::Nowhere;
         };
-        let (key, identity) = (tracked.key(), tracked.cursor.file.identity);
-        match self.find_in_directory(&key, tracked.root, &identity) {
+        let (key, root, identity) = (tracked.key(), tracked.root, tracked.cursor.file.identity);
+        match self.find_in_directory(&key, root, &identity) {
             Ok(Some(log)) => Whereabouts::Found(log),
             Ok(None) => Whereabouts::Nowhere,
             // The directory itself is gone.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.roots[tracked.root].directory.is_some() => {
-                Whereabouts::Nowhere
-            }
+            Err(error) if is_no_entry(&error) && self.roots[root].directory.is_some() => Whereabouts::Nowhere,
             Err(error) => Whereabouts::Unknown(error),
         }
     }
 
-    fn find_in_directory(&self, key: &Key, root: usize, identity: &Identity) -> io::Result<Option<Box<dyn Log>>> {
-        let (top, relative) = self.below_root(key, root)?;
-        let parent = relative.parent().unwrap_or(Path::new(""));
-        let directory = self.tree.open_dir(top.as_fd(), parent)?;
-        let mut names: Vec<OsString> = Vec::new();
-        self.tree.inodes(directory.as_fd(), &mut |name, inode| {
-            if inode == identity.inode {
-                names.push(name.to_owned());
-            }
-        })?;
+    fn find_in_directory(&mut self, key: &Key, root: usize, identity: &Identity) -> io::Result<Option<Box<dyn Log>>> {
+        let (_, relative) = self.below_root(key, root)?;
+        let parent = relative.parent().unwrap_or(Path::new("")).to_owned();
+        let names = self.listed(root, &parent)?.get(&identity.inode).cloned();
+        let (top, _) = self.below_root(key, root)?;
+        let Some(names) = names else { return Ok(None) };
+        let directory = self.tree.open_dir(top.as_fd(), &parent)?;
         for name in names {
             // One that only has its number need not let us open it.
             match self.tree.stat(directory.as_fd(), Path::new(&name)) {
@@ -259,4 +271,36 @@ impl Tailer {
         }
         Ok(None)
     }
+
+    /// The names in a directory by inode number. It is listed once while work is done: a whole tree may be deleted, or
+    /// renamed, at once.
+    fn listed(&mut self, root: usize, parent: &Path) -> io::Result<&HashMap<u64, Vec<OsString>>> {
+        let listed = self.listing.take();
+        let listing = match listed.filter(|listed| listed.root == root && listed.directory == parent) {
+            Some(listing) => listing,
+            None => self.list_inodes(root, parent)?,
+        };
+        Ok(&self.listing.insert(listing).names)
+    }
+
+    fn list_inodes(&self, root: usize, parent: &Path) -> io::Result<Listing> {
+        let Some(top) = &self.roots[root].directory else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let directory = self.tree.open_dir(top.as_fd(), parent)?;
+        let mut names: HashMap<u64, Vec<OsString>> = HashMap::new();
+        self.tree.inodes(directory.as_fd(), &mut |name, inode| {
+            names.entry(inode).or_default().push(name.to_owned());
+        })?;
+        Ok(Listing {
+            root,
+            directory: parent.to_owned(),
+            names,
+        })
+    }
+}
+
+/// Whether an error says that there is no such entry, or that what should be a directory is none.
+pub(super) fn is_no_entry(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
