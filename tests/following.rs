@@ -29,6 +29,7 @@ use tailspool::source::{Budget, Source};
 #[derive(Default)]
 struct Odd {
     handles: AtomicU64,
+    handles_most: AtomicU64,
     read_bytes: AtomicU64,
     /// Shows every file as changed at this moment of the filesystem's clock, which ticks no more.
     still: AtomicBool,
@@ -37,7 +38,8 @@ struct Odd {
 
 impl Meddler for Odd {
     fn opened(&self) {
-        self.handles.fetch_add(1, Ordering::SeqCst);
+        let open = self.handles.fetch_add(1, Ordering::SeqCst) + 1;
+        self.handles_most.fetch_max(open, Ordering::SeqCst);
     }
 
     fn closed(&self) {
@@ -273,6 +275,27 @@ fn the_handles_of_former_files_stay_within_the_bound_and_the_quietest_are_closed
     let read = watched.captured().lines().count();
     assert!(read >= HANDLES_MAX - 1, "{read} of them were followed");
     assert_eq!(watched.ledger("closed").len() + read, many);
+}
+
+#[test]
+fn many_files_that_were_renamed_while_nobody_watched_are_read_within_the_bound_of_handles() {
+    let mut watched = Watched::new();
+    let many = 2 * HANDLES_MAX + 100;
+    for number in 0..many {
+        write(&mut watched.writer(&format!("{number:03}.jsonl")), "one\n");
+    }
+    assert_eq!(watched.captured().lines().count(), many);
+    watched.stop();
+    for number in 0..many {
+        let path = watched.path(&format!("{number:03}.jsonl"));
+        write(&mut watched.writer(&format!("{number:03}.jsonl")), "two\n");
+        fs::rename(&path, path.with_extension("old")).unwrap();
+    }
+    watched.odd.handles_most.store(0, Ordering::SeqCst);
+    watched.start();
+    assert_eq!(watched.captured().lines().count(), many);
+    let most = watched.odd.handles_most.load(Ordering::SeqCst);
+    assert!(most <= HANDLES_MAX as u64 + 2, "{most} were open at a time");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use ulid::Ulid;
 use super::steps::Spot;
 use super::table::Key;
 use super::whose::Whereabouts;
-use super::{Tailer, Turn};
+use super::{Job, Tailer, Turn};
 use crate::error::Error;
 use crate::limits::{DRAIN_QUIET, FRAGMENT_BYTES_MAX, LAST_TURNS_MAX, REST_PATIENCE};
 use crate::show::Shown;
@@ -187,9 +187,10 @@ impl Tailer {
         for id in self.handles.surplus() {
             match self.table.get_mut(id) {
                 Some(tracked) if self.formers.contains(&id) => {
-                    // One that cannot end now has its turn at the next look.
+                    // Before anything else is opened. One that cannot end now has its turn at the next look.
                     if !std::mem::replace(&mut tracked.ends, true) {
-                        self.queue_former(id);
+                        self.queued_formers.insert(id);
+                        self.work.push_front(Job::Former(id));
                     }
                 }
                 _ => drop(self.handles.take(id)),
