@@ -135,39 +135,57 @@ pub fn step(known: Known, look: Look) -> Step {
     use Known::{Followed, Left, Nothing};
     use Look::{Absent, Present, Unknown};
     use Whose::{Linked, Moved, Nobodys, Ours, Returned, Successor};
-    let (known, sight) = match (known, look) {
-        (_, Unknown(_)) => return Step::Wait,
-        (Nothing, Absent) => return Step::Stay,
-        (Left | Followed(_), Absent) => return Step::Delete,
-        (known, Present(sight)) => (known, sight),
-    };
-    match (known, sight.whose) {
-        (Nothing, Nobodys) => Step::New,
-        (Nothing | Left, Moved | Returned) => Step::Resume,
-        (Nothing | Left, Linked) => Step::Link,
-        (Followed(at), Ours) => same_inode(at, sight),
-        (Left | Followed(_), Nobodys) => Step::Rotate,
-        (Followed(_), Moved | Returned) => Step::Replace,
-        (Followed(_), Successor) => Step::Succeed,
-        // What stands here is captured elsewhere, and what stood here is gone.
-        (Followed(_), Linked) => Step::Delete,
-        // Both need a cursor at this path: the look is older than what we know by now.
-        (Nothing | Left, Ours | Successor) => Step::Wait,
-    }
-}
+    match (known, look) {
+        (_, Unknown(_)) => Step::Wait,
+        (Nothing, Absent) => Step::Stay,
+        (Left | Followed(_), Absent) => Step::Delete,
 
-/// The rows of one and the same inode.
-fn same_inode(at: Position, sight: Sight) -> Step {
-    if sight.size < at.end {
-        return Step::Truncate(Reason::Shrank);
-    }
-    match sight.content {
-        Content::Differs => Step::Truncate(Reason::Rewritten),
-        // It shrank between `fstat` and the read.
-        Content::NotCompared => Step::Wait,
-        Content::Holds if sight.size < at.size_seen => Step::Withdraw,
-        Content::Holds if sight.size > at.offset => Step::Append,
-        Content::Holds => Step::Stay,
+        (Nothing, Present(Sight { whose: Nobodys, .. })) => Step::New,
+        (
+            Nothing | Left,
+            Present(Sight {
+                whose: Moved | Returned,
+                ..
+            }),
+        ) => Step::Resume,
+        (Nothing | Left, Present(Sight { whose: Linked, .. })) => Step::Link,
+        // Both need a cursor at this path: the look is older than what we know by now.
+        (
+            Nothing | Left,
+            Present(Sight {
+                whose: Ours | Successor,
+                ..
+            }),
+        ) => Step::Wait,
+
+        (Followed(at), Present(Sight { whose: Ours, size, .. })) if size < at.end => Step::Truncate(Reason::Shrank),
+        (
+            Followed(at),
+            Present(Sight {
+                whose: Ours,
+                size,
+                content,
+            }),
+        ) => match content {
+            Content::Differs => Step::Truncate(Reason::Rewritten),
+            // It shrank between `fstat` and the read.
+            Content::NotCompared => Step::Wait,
+            Content::Holds if size < at.size_seen => Step::Withdraw,
+            Content::Holds if size > at.offset => Step::Append,
+            Content::Holds => Step::Stay,
+        },
+
+        (Left | Followed(_), Present(Sight { whose: Nobodys, .. })) => Step::Rotate,
+        (
+            Followed(_),
+            Present(Sight {
+                whose: Moved | Returned,
+                ..
+            }),
+        ) => Step::Replace,
+        (Followed(_), Present(Sight { whose: Successor, .. })) => Step::Succeed,
+        // What stands here is captured elsewhere, and what stood here is gone.
+        (Followed(_), Present(Sight { whose: Linked, .. })) => Step::Delete,
     }
 }
 
