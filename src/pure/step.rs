@@ -1,11 +1,24 @@
 //! The transition table: what a look means for what we know of a path.
 
-/// One observation of a path.
+/// One observation of a path. Whatever regular file is there, it was asked by `fstat` of the very descriptor that is
+/// read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// A regular file is there.
-    Present(Sight),
-    /// It is missing from a complete listing of its directory, `stat` says ENOENT, and the directory is
+    /// The inode of the cursor at this path.
+    Ours(Sight),
+    /// An inode that nobody follows, and that no gone cursor explains.
+    Nobodys,
+    /// An inode that a cursor follows whose own path does not show it any more, and head and guard hold.
+    Moved,
+    /// An inode that a cursor follows at a path that still shows it.
+    Linked,
+    /// An inode that a gone cursor explains: the same one, with head and guard; or, at its old path, a new one whose
+    /// content repeats the whole run chain.
+    Returned,
+    /// The inode of the cursor at this path is gone for good, and the content of this new one repeats the whole run
+    /// chain.
+    Successor,
+    /// Nothing: it is missing from a complete listing of its directory, `stat` says ENOENT, and the directory is
     /// on the device that we know.
     Absent,
     /// Nothing can be said.
@@ -25,34 +38,13 @@ pub enum Why {
     OtherDevice,
 }
 
-/// What a look at a regular file saw, from `fstat` of the very descriptor that is read.
+/// What a look saw of the inode that we follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sight {
-    /// Whose inode it is.
-    pub whose: Whose,
     /// Its size in bytes.
     pub size: u64,
-    /// What stands in the evidence windows of its cursor.
+    /// What stands in the evidence windows.
     pub content: Content,
-}
-
-/// Whose inode a path shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
-    /// That of the cursor at this path.
-    Ours,
-    /// Nobody follows it, and no gone cursor explains it.
-    Nobodys,
-    /// A cursor follows it whose own path does not show it any more, and head and guard hold.
-    Moved,
-    /// A cursor follows it at a path that still shows it.
-    Linked,
-    /// A gone cursor explains it: the same inode, with head and guard; or, at its old path, a new inode whose
-    /// content repeats the whole run chain.
-    Returned,
-    /// The inode of the cursor at this path is gone for good, and the content of this new one repeats the
-    /// whole run chain.
-    Successor,
 }
 
 /// Whether the evidence windows hold what they held.
@@ -132,71 +124,41 @@ pub enum Step {
 /// fits wins.
 #[must_use]
 pub fn step(known: Known, look: Look) -> Step {
+    use Content::{Differs, Holds, NotCompared};
     use Known::{Followed, Left, Nothing};
-    use Look::{Absent, Present, Unknown};
-    use Whose::{Linked, Moved, Nobodys, Ours, Returned, Successor};
+    use Look::{Absent, Linked, Moved, Nobodys, Ours, Returned, Successor, Unknown};
     match (known, look) {
-        (_, Unknown(_)) => Step::Wait,
+        (Nothing, Nobodys) => Step::New,
+        (Nothing | Left, Moved | Returned) => Step::Resume,
+        (Nothing | Left, Linked) => Step::Link,
         (Nothing, Absent) => Step::Stay,
-        (Left | Followed(_), Absent) => Step::Delete,
 
-        (Nothing, Present(Sight { whose: Nobodys, .. })) => Step::New,
-        (
-            Nothing | Left,
-            Present(Sight {
-                whose: Moved | Returned,
-                ..
-            }),
-        ) => Step::Resume,
-        (Nothing | Left, Present(Sight { whose: Linked, .. })) => Step::Link,
-        // Both need a cursor at this path: the look is older than what we know by now.
-        (
-            Nothing | Left,
-            Present(Sight {
-                whose: Ours | Successor,
-                ..
-            }),
-        ) => Step::Wait,
-
-        (Followed(at), Present(Sight { whose: Ours, size, .. })) if size < at.end => Step::Truncate(Reason::Shrank),
-        (
-            Followed(at),
-            Present(Sight {
-                whose: Ours,
-                size,
-                content,
-            }),
-        ) => match content {
-            Content::Differs => Step::Truncate(Reason::Rewritten),
+        (Followed(at), Ours(sight)) if sight.size < at.end => Step::Truncate(Reason::Shrank),
+        (Followed(at), Ours(sight)) => match sight.content {
+            Differs => Step::Truncate(Reason::Rewritten),
+            Holds if sight.size < at.size_seen => Step::Withdraw,
+            Holds if sight.size > at.offset => Step::Append,
+            Holds => Step::Stay,
             // It shrank between `fstat` and the read.
-            Content::NotCompared => Step::Wait,
-            Content::Holds if size < at.size_seen => Step::Withdraw,
-            Content::Holds if size > at.offset => Step::Append,
-            Content::Holds => Step::Stay,
+            NotCompared => Step::Wait,
         },
 
-        (Left | Followed(_), Present(Sight { whose: Nobodys, .. })) => Step::Rotate,
-        (
-            Followed(_),
-            Present(Sight {
-                whose: Moved | Returned,
-                ..
-            }),
-        ) => Step::Replace,
-        (Followed(_), Present(Sight { whose: Successor, .. })) => Step::Succeed,
-        // What stands here is captured elsewhere, and what stood here is gone.
-        (Followed(_), Present(Sight { whose: Linked, .. })) => Step::Delete,
+        (Followed(_), Successor) => Step::Succeed,
+        (Followed(_), Moved | Returned) => Step::Replace,
+        (Left | Followed(_), Nobodys) => Step::Rotate,
+        // Linked: what stands here is captured elsewhere, and what stood here is gone.
+        (Left | Followed(_), Absent) | (Followed(_), Linked) => Step::Delete,
+
+        // A look that needs a cursor at its path, and is older than what we know by now, says nothing either.
+        (_, Unknown(_)) | (Nothing | Left, Ours(_) | Successor) => Step::Wait,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use Content::{Differs, Holds, NotCompared};
-    use Whose::{Linked, Moved, Nobodys, Ours, Returned, Successor};
 
     use super::*;
-
-    const EVERYBODY: [Whose; 6] = [Ours, Nobodys, Moved, Linked, Returned, Successor];
 
     fn followed(offset: u64, size_seen: u64) -> Known {
         Known::Followed(Position {
@@ -206,8 +168,8 @@ mod tests {
         })
     }
 
-    fn present(whose: Whose, size: u64, content: Content) -> Look {
-        Look::Present(Sight { whose, size, content })
+    fn ours(size: u64, content: Content) -> Look {
+        Look::Ours(Sight { size, content })
     }
 
     #[test]
@@ -227,7 +189,7 @@ mod tests {
             (followed(10, 10), 10, NotCompared, Step::Wait),
         ];
         for (known, size, content, expected) in rows {
-            let look = present(Ours, size, content);
+            let look = ours(size, content);
             assert_eq!(step(known, look), expected, "{known:?} sees {look:?}");
         }
         let reading_again = Known::Followed(Position {
@@ -235,33 +197,26 @@ mod tests {
             end: 50,
             size_seen: 60,
         });
-        assert_eq!(step(reading_again, present(Ours, 49, Holds)), shrank);
-        assert_eq!(step(reading_again, present(Ours, 60, Holds)), Step::Append);
+        assert_eq!(step(reading_again, ours(49, Holds)), shrank);
+        assert_eq!(step(reading_again, ours(60, Holds)), Step::Append);
     }
 
     #[test]
-    fn every_row_of_another_inode_gives_its_step() {
+    fn every_row_of_another_inode_or_none_gives_its_step() {
         let rows = [
-            (Nobodys, [Step::New, Step::Rotate, Step::Rotate]),
-            (Moved, [Step::Resume, Step::Resume, Step::Replace]),
-            (Linked, [Step::Link, Step::Link, Step::Delete]),
-            (Returned, [Step::Resume, Step::Resume, Step::Replace]),
-            (Successor, [Step::Wait, Step::Wait, Step::Succeed]),
+            (Look::Nobodys, [Step::New, Step::Rotate, Step::Rotate]),
+            (Look::Moved, [Step::Resume, Step::Resume, Step::Replace]),
+            (Look::Linked, [Step::Link, Step::Link, Step::Delete]),
+            (Look::Returned, [Step::Resume, Step::Resume, Step::Replace]),
+            (Look::Successor, [Step::Wait, Step::Wait, Step::Succeed]),
+            (Look::Absent, [Step::Stay, Step::Delete, Step::Delete]),
         ];
-        for (whose, expected) in rows {
+        for (look, expected) in rows {
             let all = [Known::Nothing, Known::Left, followed(10, 15)];
             for (known, expected) in all.into_iter().zip(expected) {
-                let look = present(whose, 20, NotCompared);
                 assert_eq!(step(known, look), expected, "{known:?} sees {look:?}");
             }
         }
-    }
-
-    #[test]
-    fn what_is_absent_is_deleted_once() {
-        assert_eq!(step(Known::Nothing, Look::Absent), Step::Stay);
-        assert_eq!(step(Known::Left, Look::Absent), Step::Delete);
-        assert_eq!(step(followed(10, 10), Look::Absent), Step::Delete);
     }
 
     #[test]
@@ -275,13 +230,9 @@ mod tests {
 
     #[test]
     fn nothing_is_taken_from_a_cursor_by_a_look_that_is_out_of_date() {
-        for whose in EVERYBODY {
-            for known in [Known::Nothing, Known::Left] {
-                let found = step(known, present(whose, 20, Holds));
-                assert!(
-                    !matches!(found, Step::Append | Step::Truncate(_) | Step::Withdraw),
-                    "{found:?}"
-                );
+        for known in [Known::Nothing, Known::Left] {
+            for content in [Holds, Differs, NotCompared] {
+                assert_eq!(step(known, ours(20, content)), Step::Wait);
             }
         }
     }

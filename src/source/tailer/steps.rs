@@ -126,7 +126,7 @@ impl Tailer {
             }
             Look::Unknown(_) => Went::Over(self.not_known_at(spot, "its handle is not its own")),
             // It shrank between `fstat` and the read, or what is known changed.
-            Look::Present(_) | Look::Absent => Went::Changed,
+            _ => Went::Changed,
         }
     }
 

@@ -14,7 +14,7 @@ use super::turn::is_gone;
 use super::{Listing, Tailer};
 use crate::error::Error;
 use crate::pure::identity::Identity;
-use crate::pure::step::{Content, Known, Look, Sight, Whose, Why};
+use crate::pure::step::{Content, Known, Look, Sight, Why};
 use crate::source::EventSink;
 use crate::source::tree::{Log, Stat};
 
@@ -93,7 +93,6 @@ impl Tailer {
             return Looked::Look(Look::Unknown(Why::Vanished), None);
         };
         let mut sight = Sight {
-            whose: Whose::Ours,
             size: stat.size,
             content: Content::NotCompared,
         };
@@ -107,7 +106,7 @@ impl Tailer {
                 Err(cause) => return Looked::Failed(cause),
             }
         }
-        Looked::Look(Look::Present(sight), Some(id))
+        Looked::Look(Look::Ours(sight), Some(id))
     }
 
     /// Whether the file at a path is on another device than the one we know, and its content is not the one we know.
@@ -141,17 +140,10 @@ impl Tailer {
         stat: &Stat,
         sink: &mut dyn EventSink,
     ) -> Result<Looked, Error> {
-        let look = |whose| {
-            Look::Present(Sight {
-                whose,
-                size: stat.size,
-                content: Content::NotCompared,
-            })
-        };
         if let Some(id) = self.table.by_inode(&stat.identity) {
             match self.whose(id, log, stat) {
-                Ok(Whose::Nobodys) => {}
-                Ok(whose) => return Ok(Looked::Look(look(whose), Some(id))),
+                Ok(Look::Nobodys) => {}
+                Ok(look) => return Ok(Looked::Look(look, Some(id))),
                 Err(cause) => return Ok(Looked::Failed(cause)),
             }
         }
@@ -159,20 +151,20 @@ impl Tailer {
             Ok(forerunners) => forerunners,
             Err(cause) => return Ok(Looked::Failed(cause)),
         };
-        for (id, whose) in forerunners {
+        for (id, look) in forerunners {
             match self.repeats(key, id, log, stat, sink)? {
-                Answer::Yes => return Ok(Looked::Look(look(whose), Some(id))),
+                Answer::Yes => return Ok(Looked::Look(look, Some(id))),
                 Answer::No => {}
                 Answer::More => return Ok(Looked::More),
                 Answer::Refused => return Ok(Looked::Refused),
                 Answer::Failed(cause) => return Ok(Looked::Failed(cause)),
             }
         }
-        Ok(Looked::Look(look(Whose::Nobodys), None))
+        Ok(Looked::Look(Look::Nobodys, None))
     }
 
     /// What the inode of a known file means at a path that is not its own.
-    fn whose(&mut self, id: Ulid, log: &dyn Log, stat: &Stat) -> io::Result<Whose> {
+    fn whose(&mut self, id: Ulid, log: &dyn Log, stat: &Stat) -> io::Result<Look> {
         if let Some(tracked) = self.table.get(id)
             && !self.formers.contains(&id)
         {
@@ -180,30 +172,30 @@ impl Tailer {
                 return Err(io::Error::other("it may be below a root that is not there"));
             }
             match self.stat_path(&tracked.key(), tracked.root) {
-                Ok(found) if found.identity.same(&stat.identity) => return Ok(Whose::Linked),
+                Ok(found) if found.identity.same(&stat.identity) => return Ok(Look::Linked),
                 Err(error) if !is_gone(&error) => return Err(error),
                 Ok(_) | Err(_) => {}
             }
         }
         let Some(cursor) = self.table.cursor(id) else {
-            return Ok(Whose::Nobodys);
+            return Ok(Look::Nobodys);
         };
         if stat.size < cursor.end() || cursor.compare(log, &mut self.fetched)? != Content::Holds {
-            return Ok(Whose::Nobodys);
+            return Ok(Look::Nobodys);
         }
         let is_gone = self.table.get(id).is_none();
-        Ok(if is_gone { Whose::Returned } else { Whose::Moved })
+        Ok(if is_gone { Look::Returned } else { Look::Moved })
     }
 
     /// The files that a new inode at a path may go on with: the one that stands there or stood there last, if its inode
     /// is gone for good, and the last one that was there and is gone.
-    fn forerunners(&mut self, key: &Key) -> io::Result<Vec<(Ulid, Whose)>> {
-        let here = self.table.here(key.bytes()).map(|id| (id, Whose::Successor));
-        let former = self.last_former(key).map(|id| (id, Whose::Returned));
+    fn forerunners(&mut self, key: &Key) -> io::Result<Vec<(Ulid, Look)>> {
+        let here = self.table.here(key.bytes()).map(|id| (id, Look::Successor));
+        let former = self.last_former(key).map(|id| (id, Look::Returned));
         let mut all = Vec::new();
-        for (id, whose) in here.into_iter().chain(former) {
+        for (id, look) in here.into_iter().chain(former) {
             if self.is_gone_for_good(id)? {
-                all.push((id, whose));
+                all.push((id, look));
             }
         }
         // One whose own inode was found comes back there.
@@ -211,7 +203,7 @@ impl Tailer {
             .table
             .gone_at(key.bytes())
             .filter(|id| !self.returning.contains(id));
-        all.extend(gone.map(|id| (id, Whose::Returned)));
+        all.extend(gone.map(|id| (id, Look::Returned)));
         Ok(all)
     }
 
