@@ -212,8 +212,9 @@ impl Tailer {
         if self.is_moving(id) {
             return Ok(false);
         }
-        if let Some(log) = self.handles.get(id) {
-            return Ok(log.stat()?.links == 0);
+        // A handle that fails tells nothing.
+        if let Some(Ok(stat)) = self.handles.get(id).map(Log::stat) {
+            return Ok(stat.links == 0);
         }
         match self.whereabouts(id) {
             Whereabouts::Nowhere => Ok(true),
