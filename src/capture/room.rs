@@ -50,6 +50,12 @@ impl Capture {
         }
     }
 
+    /// Whether a limit of the queue is all that keeps things from being taken.
+    pub(super) fn is_full_of_records(&self) -> bool {
+        let disk_has_room = !self.disk.space().is_ok_and(depth::disk_is_full);
+        self.open.is_empty() && disk_has_room && self.options.limits.reached(self.depth).is_some()
+    }
+
     /// At most once a second: whether there is room again, and a commit of what waits for it.
     pub(super) fn find_room(&mut self) -> Result<(), Error> {
         if self.full.as_ref().is_some_and(|full| self.clock.now() < full.retry_at) {

@@ -126,7 +126,8 @@ impl EventSink for Capture {
     }
 
     fn fact(&mut self, fact: &Fact<'_>) -> Result<Verdict, Error> {
-        if !self.make_way()? {
+        // It adds no record, so only the disk must have room for it.
+        if !self.make_way()? && !self.is_full_of_records() {
             return Ok(Verdict::Refused);
         }
         let entry = of_fact(fact);
