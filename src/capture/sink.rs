@@ -126,8 +126,11 @@ impl EventSink for Capture {
     }
 
     fn fact(&mut self, fact: &Fact<'_>) -> Result<Verdict, Error> {
+        if self.batch_is_full() {
+            self.commit()?;
+        }
         // It adds no record, so only the disk must have room for it.
-        if !self.make_way()? && !self.is_full_of_records() {
+        if !self.is_full_of_records() && !self.has_room()? {
             return Ok(Verdict::Refused);
         }
         let entry = of_fact(fact);
