@@ -106,6 +106,9 @@ pub const FULL_RETRY: Duration = Duration::from_secs(1);
 /// Least time between two writes of `status.json`.
 pub const STATUS_EVERY: Duration = Duration::from_secs(1);
 
+/// How often a file that several processes append to is opened anew, because another one was put in its place.
+pub const APPEND_REOPEN_MAX: u32 = 16;
+
 /// How long a second watcher tries to get the home.
 pub const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 

@@ -3,6 +3,7 @@
 //! Every path is relative to the home and has at most two components. [`OsDisk`] is the real one;
 //! [`SimDisk`] keeps what was written and what was synced apart, and fails or crashes where it is told.
 
+mod append;
 mod os;
 mod sim;
 
@@ -13,6 +14,7 @@ use std::time::SystemTime;
 
 use rustix::io::Errno;
 
+pub use append::append_lines;
 pub use os::{OsDisk, sync_output};
 pub use sim::{Fault, Loss, SimDisk};
 
@@ -112,6 +114,9 @@ pub trait DiskFile: Send {
     /// Takes the exclusive lock of the file if nobody holds it; false if somebody does.
     fn try_lock(&mut self) -> io::Result<bool>;
 
+    /// Waits for the exclusive lock of the file and takes it.
+    fn lock(&mut self) -> io::Result<()>;
+
     /// Whether somebody else holds the exclusive lock at this moment. Those who only ask do not disturb
     /// each other.
     fn is_locked(&mut self) -> io::Result<bool>;
@@ -120,13 +125,13 @@ pub trait DiskFile: Send {
     fn meta(&self) -> io::Result<Meta>;
 }
 
-/// The one conformance suite of [`Disk`]; both implementations run it.
 /// Whether an error means that there is no room.
 pub fn is_full(error: &io::Error) -> bool {
     let full = [Errno::NOSPC, Errno::DQUOT, Errno::FBIG].map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|code| full.contains(&code)) || error.kind() == io::ErrorKind::WriteZero
 }
 
+/// The one conformance suite of [`Disk`]; both implementations run it.
 #[cfg(test)]
 pub(crate) mod conformance {
     use super::*;
@@ -178,6 +183,8 @@ pub(crate) mod conformance {
         drop(file);
         assert!(!second.is_locked().unwrap());
         assert!(second.try_lock().unwrap(), "a dropped handle gives up its lock");
+        second.lock().unwrap();
+        assert!(!disk.open(a, false).unwrap().try_lock().unwrap());
 
         disk.rename(a, b).unwrap();
         disk.sync_dir(dir).unwrap();
