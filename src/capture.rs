@@ -24,7 +24,9 @@ use crate::limits::COMMIT_INTERVAL;
 use crate::pure::fold::Fold;
 use crate::pure::identity::Window;
 use crate::pure::ulids::Ulids;
-use crate::queue::depth::{self, Depth, QueueLimits};
+use crate::queue::audit::Audit;
+use crate::queue::depth::{self, Depth, OnFull, QueueLimits};
+use crate::queue::outgoing::Layout;
 use crate::start::{Started, start};
 use open::OpenBatch;
 
@@ -35,6 +37,10 @@ pub struct CaptureOptions {
     pub commit_interval: Duration,
     /// When the queue is full.
     pub limits: QueueLimits,
+    /// What happens then.
+    pub on_full: OnFull,
+    /// How records lie in the queue.
+    pub layout: Layout,
 }
 
 impl Default for CaptureOptions {
@@ -42,6 +48,8 @@ impl Default for CaptureOptions {
         Self {
             commit_interval: COMMIT_INTERVAL,
             limits: QueueLimits::default(),
+            on_full: OnFull::default(),
+            layout: Layout::default(),
         }
     }
 }
@@ -65,6 +73,7 @@ pub struct Capture {
     ulids: Ulids,
     open: OpenBatch,
     depth: Depth,
+    audit: Audit,
     full: Option<Full>,
     /// The long lines that did not fit the disk, by their file.
     oversized: BTreeMap<Ulid, Oversized>,
@@ -152,8 +161,9 @@ impl Capture {
             lock,
             ledger,
             fold,
-            open: OpenBatch::default(),
+            open: OpenBatch::of(options.layout),
             depth,
+            audit: Audit::default(),
             full: None,
             oversized: BTreeMap::new(),
             latched: false,

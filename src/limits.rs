@@ -29,6 +29,9 @@ pub const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// A batch with this many records is committed at once.
 pub const BATCH_RECORDS: u32 = 8192;
 
+/// A batch with this many records is committed at once when each record has a file of its own.
+pub const RECORD_FILES: u32 = 256;
+
 /// A commit with this many ledger lines is made at once.
 pub const COMMIT_LINES_MAX: usize = 8192;
 
@@ -105,6 +108,18 @@ pub const FULL_RETRY: Duration = Duration::from_secs(1);
 
 /// Least time between two writes of `status.json`.
 pub const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// Records, in one step, that make room for younger ones.
+pub const PRUNE_STEP_RECORDS: u64 = 100;
+
+/// Files that are claimed at a time while they are dropped.
+pub const PRUNE_STEP_FILES: usize = 100;
+
+/// Dropped records that are remembered as noted in the audit log; for those beyond them the log is read.
+pub const AUDIT_NOTED_MAX: usize = 65_536;
+
+/// A single record that a program began to append and did not finish is removed by a start when it is older.
+pub const UNFINISHED_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// How often a file that several processes append to is opened anew, because another one was put in its place.
 pub const APPEND_REOPEN_MAX: u32 = 16;

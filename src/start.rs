@@ -8,17 +8,18 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 
 use crate::cursors::{self, Loaded};
-use crate::disk::{Disk, EntryKind};
+use crate::disk::{Disk, EntryKind, Meta};
 use crate::error::{Error, ErrorKind};
 use crate::home::{CURSORS, CURSORS_TMP, HomeLock, PENDING, PROVENANCE, QUARANTINE, STATUS_TMP, pending};
 use crate::ledger::{self, Ledger, damaged, segment_path, segments};
-use crate::limits::PIECE_BYTES;
+use crate::limits::{PIECE_BYTES, UNFINISHED_AGE};
 use crate::pure::fold::{Fold, Mark};
-use crate::pure::name::Name;
+use crate::pure::name::{Batch, Name, single};
 use crate::queue::claim;
 
 /// A home that is ours and repaired.
@@ -51,6 +52,7 @@ pub fn start(disk: &Arc<dyn Disk>, now: Timestamp) -> Result<Started, Error> {
     } = fold_ledger(&**disk, snapshot)?;
     rewrite_segment(&**disk, segment, length)?;
     roll_forward(&**disk)?;
+    remove_unfinished(&**disk, now)?;
     claim::remove_orphans(&**disk)?;
     let ledger = Ledger::open(Arc::clone(disk), &fold, segment, length)?;
     Ok(Started {
@@ -167,17 +169,26 @@ fn check_tail(disk: &dyn Disk, segment: u32, from: u64) -> Result<(), Error> {
     let mut tail = Vec::new();
     let reader = disk.read_from(&path, from).map_err(failed)?;
     reader.take(64 * 1024 * 1024).read_to_end(&mut tail).map_err(failed)?;
-    for (name, kind) in names(disk)? {
-        let Name::Batch(_) = kind else { continue };
-        if memchr::memmem::find(&tail, name.as_encoded_bytes()).is_some() {
-            let what = format!(
-                "what follows byte {from} is not whole, but {} was committed there and is visible",
-                name.display()
-            );
-            return Err(damaged(disk, segment, what));
+    let visible = names(disk)?;
+    let is_visible = |name: &&str| {
+        let kind = visible.get(Path::new(name).as_os_str());
+        kind.is_some_and(|kind| kind.readable_records().is_some())
+    };
+    match quoted_names(&tail).find(is_visible) {
+        None => Ok(()),
+        Some(name) => {
+            let what = format!("what follows byte {from} is not whole, but {name} was committed there and is visible");
+            Err(damaged(disk, segment, what))
         }
     }
-    Ok(())
+}
+
+/// What looks like a name of the queue in lines of the ledger.
+fn quoted_names(lines: &[u8]) -> impl Iterator<Item = &str> {
+    memchr::memmem::find_iter(lines, b"\"pending-").filter_map(|at| {
+        let rest = &lines[at + 1..];
+        str::from_utf8(&rest[..memchr::memchr(b'"', rest)?]).ok()
+    })
 }
 
 fn names(disk: &dyn Disk) -> Result<BTreeMap<OsString, Name>, Error> {
@@ -230,28 +241,49 @@ fn copy_prefix(disk: &dyn Disk, path: &Path, temporary: &Path, length: u64) -> i
 /// Makes every committed batch visible and removes every temporary file that was not committed.
 fn roll_forward(disk: &dyn Disk) -> Result<(), Error> {
     let names = names(disk)?;
-    let mut leftover: BTreeSet<String> = names
+    let leftover: Vec<Batch> = names
         .values()
         .filter_map(|kind| match kind {
-            Name::Temporary(batch) if is_file(disk, &batch.temporary()) => Some(batch.name()),
+            Name::Temporary(batch) if is_file(disk, &batch.temporary()) => Some(*batch),
             _ => None,
         })
         .collect();
     if leftover.is_empty() {
         return Ok(());
     }
-    for name in named_in_ledger(disk, &leftover)? {
-        leftover.remove(&name);
-        publish(disk, &name, names.contains_key(Path::new(&name).as_os_str()))
-            .map_err(|cause| Error::io("cannot make visible the committed", disk.show(&pending(&name)), cause))?;
-    }
-    for name in leftover {
-        let path = pending(name + ".tmp");
-        discard(disk, &path).map_err(|cause| Error::io("cannot remove the leftover", disk.show(&path), cause))?;
+    let named = named_in_ledger(disk, &leftover.iter().copied().flat_map(visible_names).collect())?;
+    for batch in leftover {
+        let from = pending(batch.temporary());
+        match visible_names(batch).find(|name| named.contains(name)) {
+            Some(name) => publish(disk, &from, &name, names.contains_key(Path::new(&name).as_os_str()))
+                .map_err(|cause| Error::io("cannot make visible the committed", disk.show(&pending(&name)), cause))?,
+            None => discard(disk, &from)
+                .map_err(|cause| Error::io("cannot remove the leftover", disk.show(&from), cause))?,
+        }
     }
     disk.sync_dir(Path::new(PENDING)).map_err(|cause| {
         Error::io("cannot sync the queue", disk.show(Path::new(PENDING)), cause).kind_set(ErrorKind::Latched)
     })
+}
+
+/// Removes what a program left behind that died while it appended a record, when it is more than a day old.
+fn remove_unfinished(disk: &dyn Disk, now: Timestamp) -> Result<(), Error> {
+    let old = SystemTime::from(now).checked_sub(UNFINISHED_AGE);
+    for (name, kind) in names(disk)? {
+        let path = pending(&name);
+        let is_old = |meta: Meta| meta.kind == EntryKind::File && old.is_some_and(|old| meta.modified < old);
+        if kind == Name::Unfinished && disk.meta(&path).is_ok_and(is_old) {
+            cursors::remove(disk, &path)
+                .map_err(|cause| Error::io("cannot remove the leftover", disk.show(&path), cause))?;
+        }
+    }
+    Ok(())
+}
+
+/// The names that a commit may give it: a single record is a batch of one, or a file as older programs know it.
+fn visible_names(batch: Batch) -> impl Iterator<Item = String> {
+    let alone = (batch.records == 1).then(|| single(batch.first));
+    std::iter::once(batch.name()).chain(alone)
 }
 
 /// Whether it is a file; something else with such a name is not ours.
@@ -275,12 +307,11 @@ fn named_in_ledger(disk: &dyn Disk, wanted: &BTreeSet<String>) -> Result<BTreeSe
     Ok(named)
 }
 
-fn publish(disk: &dyn Disk, name: &str, both_are_there: bool) -> io::Result<()> {
-    let temporary = pending(format!("{name}.tmp"));
+fn publish(disk: &dyn Disk, temporary: &Path, name: &str, both_are_there: bool) -> io::Result<()> {
     if both_are_there {
-        disk.unlink(&temporary)
+        disk.unlink(temporary)
     } else {
-        disk.rename(&temporary, &pending(name))
+        disk.rename(temporary, &pending(name))
     }
 }
 

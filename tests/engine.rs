@@ -93,6 +93,7 @@ fn watch(drain_after_poll: bool) -> (u32, u32) {
             records_max: Some(1),
             bytes_max: None,
         },
+        ..CaptureOptions::default()
     };
     let clock_dyn: Arc<dyn Clock> = Arc::<TestClock>::clone(&clock);
     let capture = Capture::open(Arc::clone(&shared), Arc::clone(&clock_dyn), counted(), options).unwrap();

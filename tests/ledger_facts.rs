@@ -85,6 +85,7 @@ fn shown(entry: &Entry, top: &str, ulids: &mut Vec<Ulid>) -> String {
         Entry::Linked(linked) => format!("linked {}", name(&linked.path)),
         Entry::Skipped(skipped) => format!("skipped to {}", skipped.offset),
         Entry::Root(root) => format!("root {:?}", name(&root.path)),
+        Entry::Dropped(dropped) => format!("dropped {}", dropped.file),
     }
 }
 
@@ -340,7 +341,8 @@ fn in_every_fixture_tree_runs_have_no_hole_and_count_the_records() {
                     assert_eq!(rotate.continues, Some(files[&rotate.file_id].offset));
                 }
                 Entry::Linked(link) => linked.push((link.file_id, link.path)),
-                Entry::New(_) | Entry::Rotate(_) | Entry::Delete(_) | Entry::Closed(_) | Entry::Root(_) => {}
+                Entry::New(_) | Entry::Rotate(_) | Entry::Delete(_) | Entry::Closed(_) => {}
+                Entry::Root(_) | Entry::Dropped(_) => {}
             }
         }
         assert!(files.values().all(|told| told.suffix.is_none()), "{shown}");

@@ -435,7 +435,7 @@ fn nothing_is_glued_to_a_record_that_broke_off() {
             records_max: u64::MAX,
             peek: false,
         };
-        let report = drain(&disk, options, &mut output).unwrap();
+        let report = drain(&disk, options, &mut output, &mut ()).unwrap();
         assert!(output.out.len() > 4 << 20 && !output.out.contains(&b'\n'), "{format:?}");
         assert_eq!((report.records, report.failures.len(), report.stopped), (0, 1, true));
         assert_eq!(

@@ -1,7 +1,6 @@
 //! The commit: steps 1 to 3 of `docs/durability.md`, and the snapshot that follows now and then.
 
 use std::error::Error as StdError;
-use std::io;
 
 use super::{Capture, Committed, SnapshotPace};
 use crate::cursors;
@@ -11,15 +10,15 @@ use crate::home::pending;
 use crate::ledger::AppendError;
 use crate::limits::SNAPSHOT_EVERY_BYTES;
 use crate::pure::entry::Entry;
-use crate::pure::name::Batch;
-use crate::queue::batch::BatchFile;
+use crate::queue::outgoing::Outgoing;
 
 impl Capture {
     /// Steps 1 to 3 of a commit, for the open batch. Without room it stays open, and the queue is full.
     pub(super) fn commit_open(&mut self) -> Result<(), Error> {
         let mut file = None;
         if let Some(batch) = self.open.batch() {
-            file = match self.write_batch(batch) {
+            let (bytes, layout) = (&self.open.bytes, self.options.layout);
+            file = match Outgoing::write_all(&*self.disk, batch, bytes, layout) {
                 Ok(file) => Some(file),
                 Err(cause) if is_full(&cause) => {
                     self.set_full(cause.to_string());
@@ -35,24 +34,14 @@ impl Capture {
         Ok(())
     }
 
-    pub(super) fn write_batch(&mut self, batch: Batch) -> io::Result<BatchFile> {
-        let mut file = BatchFile::create(&*self.disk, batch)?;
-        match file.write(&self.open.bytes) {
-            Ok(()) => Ok(file),
-            Err(cause) => {
-                file.discard(&*self.disk)?;
-                Err(cause)
-            }
-        }
-    }
-
     /// The rest of a commit, for a batch that is written but not synced, or for no batch.
-    pub(super) fn commit_with(&mut self, mut file: Option<BatchFile>) -> Result<Committed, Error> {
+    pub(super) fn commit_with(&mut self, mut file: Option<Outgoing>) -> Result<Committed, Error> {
         if let Err(error) = self.lock.check(&*self.disk) {
             self.latched = true;
             return Err(error);
         }
-        let name = file.as_ref().map(|file| file.batch().name());
+        let names = file.as_ref().map(Outgoing::names).unwrap_or_default();
+        let name = names.first().cloned();
         // A contradiction that came into the ledger would make every start refuse.
         if let Err(what) = self.fold.accepts(&self.open.entries) {
             return Err(self.latch(
@@ -66,9 +55,7 @@ impl Capture {
         {
             return Err(self.latch("cannot sync the batch", name.as_deref(), cause));
         }
-        let appended = self
-            .ledger
-            .append(&self.open.entries, name.iter().cloned().collect(), self.clock.utc());
+        let appended = self.ledger.append(&self.open.entries, names, self.clock.utc());
         let (commit, mark) = match appended {
             Ok(done) => done,
             Err(AppendError::Full(cause)) => {
@@ -96,11 +83,10 @@ impl Capture {
             commit.lines
         );
         if let Some(file) = file {
-            let (records, bytes) = (file.batch().records, file.bytes());
+            file.sizes().for_each(|(records, bytes)| self.depth.add(records, bytes));
             if let Err(cause) = file.publish(&*self.disk) {
                 return Err(self.latch("cannot make visible the batch", name.as_deref(), cause));
             }
-            self.depth.add(records, bytes);
         }
         self.committed();
         Ok(Committed::Yes)

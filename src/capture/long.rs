@@ -15,8 +15,8 @@ use crate::pure::identity::Evidence;
 use crate::pure::name::Batch;
 use crate::pure::record::{Ending, Envelopes, SettledTail, Traits, appended_at, push_escaped};
 use crate::pure::role::{RoleScanner, is_json_stream};
-use crate::queue::batch::BatchFile;
 use crate::queue::depth::disk_is_full;
+use crate::queue::outgoing::{Layout, Outgoing};
 use crate::source::{Changed, LongLine};
 
 /// Why streaming stopped.
@@ -32,7 +32,7 @@ enum Stopped {
 /// A batch that stops growing where the reserve of the disk begins.
 struct Guarded<'a> {
     disk: &'a dyn Disk,
-    file: BatchFile,
+    file: Outgoing,
     unchecked_bytes: usize,
 }
 
@@ -100,7 +100,7 @@ impl Capture {
             first: ulid,
             records: 1,
         };
-        let file = match BatchFile::create(&*self.disk, batch) {
+        let file = match Outgoing::begin(&*self.disk, batch, self.options.layout) {
             Ok(file) => file,
             Err(cause) if is_full(&cause) => return Ok(self.oversized(line, 0)),
             Err(cause) => return Err(self.latch("cannot make the batch", Some(&batch.temporary()), cause)),
@@ -115,7 +115,8 @@ impl Capture {
             replaces: line.settled().map(|settled| settled.ulid),
         };
         let streamed = stream(line, &mut out, ulid, &appended_at(at), ending);
-        let file = out.file;
+        let mut file = out.file;
+        let streamed = streamed.and_then(|hash| Ok(file.end_line().map(|()| hash)?));
         let written_bytes = file.bytes();
         let (hasher, evidence) = match (streamed, line.check()) {
             (Ok(hasher), Ok(evidence)) => (hasher, evidence),
@@ -137,13 +138,14 @@ impl Capture {
             length: line.length(),
             hash: hasher.finalize(),
         };
+        let of_batch = Some(ulid).filter(|_| self.options.layout == Layout::Batch);
         if line.terminated() {
             let mut run = run_of(line, hasher, evidence);
             (run.lines, run.first, run.last) = (1, Some(ulid), Some(ulid));
-            self.open.entries.extend(run.entry(Some(ulid)));
+            self.open.entries.extend(run.entry(of_batch));
         } else {
             let place = (line.offset(), line.number());
-            let entry = settled_entry(line.file(), &tail, place, ulid, ending.replaces);
+            let entry = settled_entry(line.file(), &tail, place, of_batch, ending.replaces);
             self.open.entries.push(entry);
         }
         if self.observer.is_some() {

@@ -11,6 +11,7 @@ use crate::pure::lines::Line;
 use crate::pure::name::Batch;
 use crate::pure::record::{Ending, Envelopes, LogFile, SettledTail, path_to_text};
 use crate::pure::ulids::Ulids;
+use crate::queue::outgoing::Layout;
 use crate::source::Block;
 
 /// Records, ledger lines and events of the next commit.
@@ -22,6 +23,7 @@ pub(super) struct OpenBatch {
     pub(super) events: Vec<Event>,
     first: Option<Ulid>,
     run: Option<Run>,
+    layout: Layout,
 }
 
 /// Consecutive lines of one file, being collected.
@@ -99,7 +101,7 @@ pub(super) fn settled_entry(
     file: &LogFile,
     tail: &SettledTail,
     (offset, line): (u64, Option<u64>),
-    batch: Ulid,
+    batch: Option<Ulid>,
     replaces: Option<Ulid>,
 ) -> Entry {
     let (path, path_base64) = path_to_text(&file.path);
@@ -112,7 +114,7 @@ pub(super) fn settled_entry(
         device: file.identity.device,
         inode: file.identity.inode,
         btime: file.identity.btime,
-        batch: Some(batch),
+        batch,
         ulid: tail.ulid,
         offset,
         length: tail.length,
@@ -123,6 +125,18 @@ pub(super) fn settled_entry(
 }
 
 impl OpenBatch {
+    pub(super) fn of(layout: Layout) -> Self {
+        Self {
+            layout,
+            ..Self::default()
+        }
+    }
+
+    /// What the ledger calls the batch by; nothing where each record has a file of its own.
+    fn named_by(&self) -> Option<Ulid> {
+        self.first.filter(|_| self.layout == Layout::Batch)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.run.is_none()
     }
@@ -202,7 +216,7 @@ impl OpenBatch {
     ) -> SettledTail {
         self.close_run();
         let ulid = ulids.fresh(stamp.unix_ms);
-        let first = *self.first.get_or_insert(ulid);
+        self.first.get_or_insert(ulid);
         self.records += 1;
         let ending = Ending {
             terminated: false,
@@ -215,7 +229,8 @@ impl OpenBatch {
             hash: blake3::hash(line.bytes),
         };
         let place = (line.offset, line.number);
-        self.entries.push(settled_entry(file, &tail, place, first, replaces));
+        self.entries
+            .push(settled_entry(file, &tail, place, self.named_by(), replaces));
         tail
     }
 
@@ -229,8 +244,8 @@ impl OpenBatch {
     }
 
     pub(super) fn close_run(&mut self) {
-        let first = self.first;
-        let entry = self.run.take().and_then(|run| run.entry(first));
+        let named_by = self.named_by();
+        let entry = self.run.take().and_then(|run| run.entry(named_by));
         self.entries.extend(entry);
     }
 

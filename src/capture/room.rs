@@ -1,9 +1,17 @@
 //! Back-pressure: when nothing is taken, and when something is again.
 
+use std::cell::Cell;
+
 use super::{Capture, Full};
 use crate::error::Error;
-use crate::limits::{BATCH_BYTES, BATCH_RECORDS, COMMIT_LINES_MAX, FULL_RETRY};
-use crate::queue::depth;
+use crate::home::PENDING;
+use crate::limits::{BATCH_BYTES, BATCH_RECORDS, COMMIT_LINES_MAX, FULL_RETRY, PRUNE_STEP_RECORDS, RECORD_FILES};
+use crate::pure::entry::{Dropped, Entry};
+use crate::queue::audit::AUDIT;
+use crate::queue::depth::{self, Depth, OnFull};
+use crate::queue::outgoing::Layout;
+use crate::queue::prune::{prune, prune_step};
+use crate::show::count;
 
 impl Capture {
     pub(super) fn set_full(&mut self, reason: String) {
@@ -29,25 +37,54 @@ impl Capture {
 
     /// Sets or clears `full` by the limits and the disk.
     pub(super) fn look_for_limits(&mut self) {
-        let mut reason = self.options.limits.reached(self.depth);
-        if reason.is_some() {
+        if self.why_full().is_some() {
             // Others drain it; only a listing knows. One that fails shows no room.
-            match depth::list(&*self.disk) {
-                Ok(listing) => {
-                    self.depth = listing.depth();
-                    reason = self.options.limits.reached(self.depth);
-                }
+            let counted = match self.options.on_full {
+                OnFull::Wait => depth::list(&*self.disk).map(|listing| listing.depth()),
+                OnFull::DropOldest => self.drop_oldest(0),
+            };
+            match counted {
+                Ok(depth) => self.depth = depth,
                 Err(error) => log::info!("the queue stays full: {error}"),
             }
         }
-        let space = self.disk.space();
-        if reason.is_none() && space.is_ok_and(depth::disk_is_full) {
-            reason = Some("the disk is full".into());
-        }
-        match reason {
+        match self.why_full() {
             Some(reason) => self.set_full(reason),
             None => self.full = None,
         }
+    }
+
+    fn why_full(&self) -> Option<String> {
+        let disk_is_full = || self.disk.space().is_ok_and(depth::disk_is_full);
+        let reached = self.options.limits.reached(self.depth);
+        reached.or_else(|| disk_is_full().then(|| "the disk is full".into()))
+    }
+
+    /// Makes room at the cost of the oldest records; the ledger hears of it with the next commit.
+    /// Some go in any case if `least` says so.
+    fn drop_oldest(&mut self, least: u64) -> Result<Depth, Error> {
+        let (disk, limits) = (&*self.disk, self.options.limits);
+        let least = Cell::new(least);
+        let excess = |depth: Depth| {
+            let disk_is_full = disk.space().is_ok_and(depth::disk_is_full);
+            match limits.reached(depth).is_some() || disk_is_full {
+                true => prune_step(depth),
+                false => least.take(),
+            }
+        };
+        let pruned = prune(disk, &mut self.audit, self.clock.utc(), None, &excess)?;
+        if !pruned.files.is_empty() {
+            log::warn!(code = "queue.dropped", records = pruned.records;
+                "the queue is full: {} dropped, noted in {PENDING}/{AUDIT}", count(pruned.records, "record"));
+        }
+        let dropped = pruned.files.into_iter().map(|(name, records)| {
+            Entry::Dropped(Dropped {
+                file: name.to_string_lossy().into_owned(),
+                records,
+            })
+        });
+        self.open.entries.extend(dropped);
+        Ok(pruned.depth)
     }
 
     /// Whether a limit of the queue is all that keeps things from being taken.
@@ -65,6 +102,14 @@ impl Capture {
         if !self.open.is_empty() {
             self.commit_open()?;
         }
+        // A write met ENOSPC, whatever the disk says of itself.
+        if !self.open.is_empty() && self.options.on_full == OnFull::DropOldest {
+            match self.drop_oldest(PRUNE_STEP_RECORDS) {
+                Ok(depth) => self.depth = depth,
+                Err(error) => log::info!("nothing is dropped: {error}"),
+            }
+            self.commit_open()?;
+        }
         // Open still: there was no room for it.
         if self.open.is_empty() {
             self.look_for_limits();
@@ -78,7 +123,11 @@ impl Capture {
     /// Whether the open batch must be committed before anything is added.
     pub(super) fn batch_is_full(&self) -> bool {
         let (records, bytes) = self.options.limits.room(self.depth);
-        u64::from(self.open.records) >= records.min(BATCH_RECORDS.into())
+        let most = match self.options.layout {
+            Layout::Batch => BATCH_RECORDS,
+            Layout::Record => RECORD_FILES,
+        };
+        u64::from(self.open.records) >= records.min(most.into())
             || self.open.bytes.len() as u64 >= bytes.min(BATCH_BYTES as u64)
             || self.open.entries.len() + 1 >= COMMIT_LINES_MAX
     }

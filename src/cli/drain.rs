@@ -82,7 +82,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
         peek: args.peek,
     };
     let mut output = Stdout::open()?;
-    let report = drain(&disk, options, &mut output)?;
+    let report = drain(&disk, options, &mut output, &mut ())?;
     log::info!(
         "{} records handed out, {} batches held by others",
         report.records,

@@ -16,7 +16,8 @@ use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, ErrorKind};
 use crate::limits::{HOT_INTERVAL, TIME_MAX};
 use crate::pure::ulids::system_random;
-use crate::queue::depth::{QueueLimits, list};
+use crate::queue::depth::{OnFull, QueueLimits, list};
+use crate::queue::outgoing::Layout;
 use crate::show::{Shown, bytes, count};
 use crate::source::Wake;
 use crate::source::polling::PollingSource;
@@ -64,6 +65,14 @@ pub(super) struct Args {
     /// Stop reading while this many bytes are pending; passed by one record at most [default: no limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_pending_bytes: Option<u64>,
+    /// When the queue is full: stop reading until there is room, or drop the oldest records, in steps of about 100,
+    /// each noted in pending/.overflow-audit.log. Never the newest file, nor one that a reader holds
+    #[arg(long, value_name = "WHAT", default_value = "wait")]
+    on_full: OnFull,
+    /// How records lie in the queue: all of a commit in one file, or each in a file of its own, for programs that
+    /// read one record a file
+    #[arg(long, value_name = "LAYOUT", default_value = "batch")]
+    layout: Layout,
     /// Print each event, once it is committed, as a JSON line on standard output
     #[arg(long)]
     events: bool,
@@ -116,6 +125,8 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
             records_max: args.max_pending_records,
             bytes_max: args.max_pending_bytes,
         },
+        on_full: args.on_full,
+        layout: args.layout,
     };
     let mut capture = Capture::open(Arc::clone(&disk), Arc::clone(&clock), system_random(), options)?;
     if args.events {

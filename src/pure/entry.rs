@@ -31,6 +31,8 @@ pub enum Entry {
     Skipped(Skipped),
     /// The first pass over a root is done.
     Root(Root),
+    /// A file of the queue was dropped to make room.
+    Dropped(Dropped),
 }
 
 /// See [`Entry::New`].
@@ -304,6 +306,15 @@ pub struct Root {
     pub path_base64: Option<String>,
 }
 
+/// See [`Entry::Dropped`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// Its name in `pending/`.
+    pub file: String,
+    /// How many records it held by its name; which ones no reader had had is in the audit log.
+    pub records: u64,
+}
+
 impl Entry {
     /// Its `kind`.
     pub fn kind(&self) -> &'static str {
@@ -318,6 +329,7 @@ impl Entry {
             Self::Linked(_) => "linked",
             Self::Skipped(_) => "skipped",
             Self::Root(_) => "root",
+            Self::Dropped(_) => "dropped",
         }
     }
 
@@ -333,7 +345,7 @@ impl Entry {
             Self::Closed(entry) => [Some(entry.file_id), None],
             Self::Linked(entry) => [Some(entry.file_id), None],
             Self::Skipped(entry) => [Some(entry.file_id), None],
-            Self::Root(_) => [None, None],
+            Self::Root(_) | Self::Dropped(_) => [None, None],
         }
     }
 
@@ -352,6 +364,7 @@ impl Entry {
             Self::Linked(entry) => serde_json::to_vec(entry),
             Self::Skipped(entry) => serde_json::to_vec(entry),
             Self::Root(entry) => serde_json::to_vec(entry),
+            Self::Dropped(entry) => serde_json::to_vec(entry),
         }?;
         out.extend_from_slice(&body[1..]);
         out.push(b'\n');
@@ -376,6 +389,7 @@ impl Entry {
             "linked" => serde_json::from_slice(line).map(Self::Linked),
             "skipped" => serde_json::from_slice(line).map(Self::Skipped),
             "root" => serde_json::from_slice(line).map(Self::Root),
+            "dropped" => serde_json::from_slice(line).map(Self::Dropped),
             other => Err(serde::de::Error::custom(format!("unknown kind `{other}`"))),
         }
     }

@@ -343,6 +343,7 @@ impl Fold {
                 self.roots.insert(root.path.clone());
                 Ok(())
             }
+            Entry::Dropped(_) => Ok(()),
         }
     }
 

@@ -18,6 +18,8 @@ pub enum Name {
     Single,
     /// `pending-<anything>.lock`
     Lock,
+    /// `pending-<anything>.json.tmp`: a single record that some program is writing.
+    Unfinished,
     /// None of these.
     Other,
 }
@@ -53,6 +55,22 @@ impl Batch {
     }
 }
 
+/// What a readable name has in the place of the ULID of its first record.
+#[must_use]
+pub fn named_by(name: &OsStr) -> Option<String> {
+    match Name::parse(name) {
+        Name::Batch(batch) => Some(batch.first.to_string()),
+        Name::Single => Some(name.to_str()?.strip_prefix(PREFIX)?.strip_suffix(".json")?.to_owned()),
+        _ => None,
+    }
+}
+
+/// The name of a record in a file of its own.
+#[must_use]
+pub fn single(ulid: Ulid) -> String {
+    format!("{PREFIX}{ulid}.json")
+}
+
 /// A ULID in its one canonical spelling.
 #[must_use]
 pub fn parse_ulid(text: &str) -> Option<Ulid> {
@@ -73,6 +91,9 @@ impl Name {
         if rest.ends_with(b".lock") {
             return Self::Lock;
         }
+        if rest.ends_with(b".json.tmp") {
+            return Self::Unfinished;
+        }
         let Ok(rest) = str::from_utf8(rest) else {
             return Self::Other;
         };
@@ -91,7 +112,7 @@ impl Name {
         match self {
             Self::Batch(batch) => Some(batch.records),
             Self::Single => Some(1),
-            Self::Temporary(_) | Self::Lock | Self::Other => None,
+            Self::Temporary(_) | Self::Lock | Self::Unfinished | Self::Other => None,
         }
     }
 }
@@ -124,7 +145,7 @@ mod tests {
             (format!("pending-{ULID}.json"), Name::Single),
             ("pending-.json".into(), Name::Single),
             (format!("pending-{ULID}.lock"), Name::Lock),
-            (format!("pending-{ULID}.json.tmp"), Name::Other),
+            (format!("pending-{ULID}.json.tmp"), Name::Unfinished),
             (format!("pending-{ULID}-0.jsonl"), Name::Other),
             (format!("pending-{ULID}-01.jsonl"), Name::Other),
             (format!("pending-{ULID}-+1.jsonl"), Name::Other),

@@ -251,6 +251,13 @@ impl Envelopes {
     }
 }
 
+/// The ULID of an envelope that we wrote.
+#[must_use]
+pub fn ulid_of(envelope: &[u8]) -> Option<Ulid> {
+    let text = envelope.strip_prefix(br#"{"ulid":""#)?.get(..26)?;
+    Ulid::from_string(str::from_utf8(text).ok()?).ok()
+}
+
 /// What stands between `appended_at` and the text of `surface` in the envelopes that we write.
 pub const SURFACE: &str = r#"","record":{"surface":""#;
 
@@ -281,6 +288,9 @@ pub struct Envelope<'a> {
     /// The record's ULID, in whatever spelling its writer chose.
     #[serde(borrow)]
     pub ulid: Cow<'a, str>,
+    /// When it was appended, as its writer spelt it; empty when it does not say.
+    #[serde(borrow, default)]
+    pub appended_at: Cow<'a, str>,
     /// 1, or the reader must not touch it.
     pub schema_version: u64,
     /// The record, as it stands in the file.

@@ -89,12 +89,12 @@ impl<'a> Claim<'a> {
         progress(self.disk, &self.lock)
     }
 
-    /// Leaves behind where we stopped. Failing at it is no error: the batch is then handed out from its start.
-    pub fn stop_at(self, progress: &Progress) {
-        let Some(mut file) = self.lock_file else { return };
+    /// Writes down how far we came. Failing at it is no error: the batch is then handed out from its start.
+    pub fn note(&mut self, progress: &Progress) {
+        let Some(file) = &mut self.lock_file else { return };
         let written = serde_json::to_vec(progress)
             .map_err(io::Error::from)
-            .and_then(|text| file.truncate(0).and_then(|()| file.write_at(&text, 0)));
+            .and_then(|text| file.write_at(&text, 0).and_then(|()| file.truncate(text.len() as u64)));
         if let Err(error) = written {
             log::info!("how far the drain came is not kept: {error}");
         }
@@ -226,7 +226,9 @@ mod tests {
         let disk = with_batch();
         let claim = Claim::take(&disk, NAME.as_ref()).unwrap().unwrap();
         assert_eq!(claim.progress(), None);
-        claim.stop_at(&Progress::at("01ARZ3NDEKTSV4RRFFQ69G5FAW", 1));
+        let mut claim = claim;
+        claim.note(&Progress::at("01ARZ3NDEKTSV4RRFFQ69G5FAW", 1));
+        drop(claim);
         let claim = Claim::take(&disk, NAME.as_ref()).unwrap().unwrap();
         assert_eq!(claim.progress().unwrap().next, "01ARZ3NDEKTSV4RRFFQ69G5FAW");
         let lock = pending(lock_of(NAME.as_ref()));

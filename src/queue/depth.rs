@@ -32,6 +32,15 @@ impl Depth {
     }
 }
 
+impl Depth {
+    /// Takes away a batch.
+    pub fn remove(&mut self, records: u64, bytes: u64) {
+        self.batches = self.batches.saturating_sub(1);
+        self.records = self.records.saturating_sub(records);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
 /// What a reader may have, oldest first.
 #[derive(Debug, Default)]
 pub struct Listing {
@@ -83,6 +92,16 @@ pub struct QueueLimits {
     pub records_max: Option<u64>,
     /// Bytes that may be pending; passed by one record at most.
     pub bytes_max: Option<u64>,
+}
+
+/// What happens when the queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum OnFull {
+    /// Nothing more is taken until there is room.
+    #[default]
+    Wait,
+    /// The oldest records make room, each written down in `.overflow-audit.log` first.
+    DropOldest,
 }
 
 impl QueueLimits {

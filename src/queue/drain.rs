@@ -1,17 +1,21 @@
 //! Handing out what is pending: oldest first, each batch under a claim, removed only after its reader had it.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use super::claim::{Claim, Progress, progress};
 use super::depth::{Listing, list};
-use super::envelopes::{Checked, WriteError};
+use super::envelopes::Checked;
 pub use super::envelopes::{Format, Refusal};
-use crate::disk::{Disk, DiskFile};
-use crate::error::Error;
-use crate::home::{PENDING, QUARANTINE, pending};
+use super::quarantine::quarantine;
+use super::reader::{Broken, Handler, Reader, Stream};
+pub use super::reader::{HandlerError, Output};
+use crate::disk::Disk;
+use crate::error::{Error, ErrorKind};
+use crate::home::{QUARANTINE, pending};
 use crate::pure::name::lock_of;
+use crate::pure::record::Envelope;
 use crate::show::Shown;
 
 /// What a drain is asked to do.
@@ -25,17 +29,19 @@ pub struct DrainOptions {
     pub peek: bool,
 }
 
-/// Where records go.
-pub trait Output {
-    /// Takes bytes.
-    fn writer(&mut self) -> &mut dyn Write;
-
-    /// Makes sure that what was taken is with the reader, as far as that can be known. After this the batch
-    /// is removed.
-    fn settle(&mut self) -> io::Result<()>;
+/// Records of one batch that a reader took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handed<'a> {
+    /// ULID of the first one, as it is written.
+    pub first: &'a str,
+    /// ULID of the last one.
+    pub last: &'a str,
+    /// How many.
+    pub records: u64,
 }
 
 /// What a drain came to.
+#[must_use = "what failed is told here only"]
 #[derive(Debug, Default)]
 pub struct DrainReport {
     /// Records handed out.
@@ -46,12 +52,60 @@ pub struct DrainReport {
     pub stopped: bool,
     /// Each batch that was not handed out, and why.
     pub failures: Vec<Error>,
+    /// The names of those that still stand in the queue.
+    pub failed: Vec<OsString>,
 }
 
-/// Hands out what is pending now. One batch that fails does not stop the younger ones.
+/// Decides about each batch before it is claimed, and hears of what is handed out.
+pub trait Overseer {
+    /// Whether a batch is to be tried now.
+    fn wants(&mut self, _name: &OsStr) -> bool {
+        true
+    }
+
+    /// Hears of records that their reader took. They may come again if we die before the batch is removed.
+    fn handed(&mut self, _handed: Handed<'_>) {}
+}
+
+/// Wants everything and listens to nothing.
+impl Overseer for () {}
+
+/// Hands out what is pending now, as bytes. One batch that fails does not stop the younger ones.
 ///
 /// Fails only when the queue cannot be listed.
-pub fn drain(disk: &dyn Disk, options: DrainOptions, output: &mut dyn Output) -> Result<DrainReport, Error> {
+pub fn drain(
+    disk: &dyn Disk,
+    options: DrainOptions,
+    output: &mut dyn Output,
+    overseer: &mut dyn Overseer,
+) -> Result<DrainReport, Error> {
+    let format = options.format;
+    run(disk, options, &mut Stream { output, format }, overseer)
+}
+
+/// Calls `handler` with each envelope that is pending now, oldest first. One that fails leaves its batch and what
+/// follows it there for the next time, and does not stop the younger batches.
+///
+/// Fails only when the queue cannot be listed.
+pub fn ingest(
+    disk: &dyn Disk,
+    handler: &mut dyn FnMut(&Envelope<'_>) -> Result<(), HandlerError>,
+    overseer: &mut dyn Overseer,
+) -> Result<DrainReport, Error> {
+    let options = DrainOptions {
+        format: Format::Envelope,
+        records_max: u64::MAX,
+        peek: false,
+    };
+    run(disk, options, &mut Handler(handler), overseer)
+}
+
+fn run(
+    disk: &dyn Disk,
+    options: DrainOptions,
+    reader: &mut dyn Reader,
+    overseer: &mut dyn Overseer,
+) -> Result<DrainReport, Error> {
     let Listing { files, not_ours } = list(disk)?;
     for name in not_ours {
         let shown = Shown::name(&name).to_string();
@@ -61,7 +115,8 @@ pub fn drain(disk: &dyn Disk, options: DrainOptions, output: &mut dyn Output) ->
     let mut drain = Drain {
         disk,
         options,
-        output,
+        reader,
+        overseer,
         report: DrainReport::default(),
     };
     for name in files.keys() {
@@ -76,12 +131,16 @@ pub fn drain(disk: &dyn Disk, options: DrainOptions, output: &mut dyn Output) ->
 struct Drain<'a> {
     disk: &'a dyn Disk,
     options: DrainOptions,
-    output: &'a mut dyn Output,
+    reader: &'a mut dyn Reader,
+    overseer: &'a mut dyn Overseer,
     report: DrainReport,
 }
 
 impl Drain<'_> {
     fn one(&mut self, name: &OsStr) {
+        if !self.overseer.wants(name) {
+            return;
+        }
         if self.options.peek {
             return self.peek(name);
         }
@@ -94,73 +153,100 @@ impl Drain<'_> {
 
     fn peek(&mut self, name: &OsStr) {
         let progress = progress(self.disk, &pending(lock_of(name)));
-        let checked = match Checked::read(self.disk, Path::new(name), self.options.format) {
+        let checked = match Checked::read(self.disk, Path::new(name), self.reader.format()) {
             Ok(checked) => checked,
             // Drained since it was listed.
             Err(Refusal::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => return,
             Err(refusal) => return self.failed(name, "cannot show the batch", refusal.to_string()),
         };
-        self.hand_out(name, &checked, progress.as_ref());
+        let start = progress.map_or(0, |progress| checked.position(&progress.next));
+        let (end, broken) = self.hand_out(&checked, start, None);
+        self.report.records += (end - start) as u64;
+        match broken {
+            // Drained by somebody else since it was shown.
+            Some(Broken::Source(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            broken => self.judge(name, broken),
+        }
     }
 
-    fn claimed(&mut self, name: &OsStr, claim: Claim<'_>) {
-        let checked = match Checked::read(self.disk, Path::new(name), self.options.format) {
+    fn claimed(&mut self, name: &OsStr, mut claim: Claim<'_>) {
+        let checked = match Checked::read(self.disk, Path::new(name), self.reader.format()) {
             Ok(checked) => checked,
             Err(Refusal::Damaged(what)) => return self.quarantine(name, claim, &what),
             Err(refusal) => return self.failed(name, "cannot drain the batch", refusal.to_string()),
         };
-        let Some(end) = self.hand_out(name, &checked, claim.progress().as_ref()) else {
+        let before = claim.progress();
+        let start = before.as_ref().map_or(0, |before| checked.position(&before.next));
+        let (end, broken) = self.hand_out(&checked, start, Some(&mut claim));
+        self.note(&checked, start, end);
+        let Some(next) = checked.ulid(end) else {
+            if let Err(error) = claim.acknowledge() {
+                self.failed(name, "cannot remove the drained batch", error);
+            }
             return;
         };
-        match checked.ulid(end) {
-            Some(next) => claim.stop_at(&Progress::at(next, 0)),
-            None => {
-                if let Err(error) = claim.acknowledge() {
-                    self.failed(name, "cannot remove the drained batch", error);
-                }
+        match &broken {
+            // Nothing was tried.
+            Some(Broken::Gone) => {}
+            Some(_) => {
+                let tries_before = before.filter(|_| end == start).map_or(0, |before| before.attempts);
+                claim.note(&Progress::at(next, tries_before.saturating_add(1)));
             }
+            None => claim.note(&Progress::at(next, 0)),
         }
+        self.judge(name, broken);
     }
 
-    /// Writes records from where an earlier drain stopped; returns where this one did, or None if the
-    /// reader did not get them.
-    fn hand_out(&mut self, name: &OsStr, checked: &Checked<'_>, progress: Option<&Progress>) -> Option<usize> {
-        let start = progress.map_or(0, |progress| checked.position(&progress.next));
+    /// Hands out records from `start`; returns before which place all were taken, and why no more.
+    fn hand_out(
+        &mut self,
+        checked: &Checked<'_>,
+        start: usize,
+        mut claim: Option<&mut Claim<'_>>,
+    ) -> (usize, Option<Broken>) {
         let room = usize::try_from(self.options.records_max - self.report.records).unwrap_or(usize::MAX);
         let end = start.saturating_add(room).min(checked.len());
-        let written = checked
-            .write(start..end, self.options.format, self.output.writer())
-            .and_then(|()| self.output.settle().map_err(WriteError::Output));
-        match written {
-            Ok(()) => {
-                self.report.records += (end - start) as u64;
-                return Some(end);
+        let mut reached = start;
+        let taken = self.reader.take(checked, start..end, &mut |upto| {
+            reached = upto;
+            // Whoever dies now leaves behind how far it came.
+            if let (Some(claim), Some(next)) = (&mut claim, checked.ulid(upto)) {
+                claim.note(&Progress::at(next, 0));
             }
-            Err(WriteError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => self.report.stopped = true,
-            Err(WriteError::Output(error)) => {
-                // No reader, no younger batch either.
-                self.report.stopped = true;
-                self.failed(name, "cannot write out the batch", error);
-            }
-            // Drained by somebody else since it was shown.
-            Err(WriteError::Source(error)) if self.options.peek && error.kind() == io::ErrorKind::NotFound => {}
-            Err(WriteError::Source(error)) => {
-                // A record may have been cut off in its middle, and what is written next would be glued to it.
-                self.report.stopped = true;
-                self.failed(name, "cannot read the batch to its end", error);
-            }
-        }
-        None
+        });
+        (reached, taken.err())
     }
 
-    fn failed(&mut self, name: &OsStr, what: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) {
-        let error = Error::new(crate::error::ErrorKind::Failed, what).at(self.disk.show(&pending(name)));
+    fn note(&mut self, checked: &Checked<'_>, start: usize, end: usize) {
+        let records = (end - start) as u64;
+        self.report.records += records;
+        let last = end.checked_sub(1).and_then(|last| checked.ulid(last));
+        if let (true, Some(first), Some(last)) = (records > 0, checked.ulid(start), last) {
+            self.overseer.handed(Handed { first, last, records });
+        }
+    }
+
+    /// Writes down why a reader did not get all, and whether it can get more.
+    fn judge(&mut self, name: &OsStr, broken: Option<Broken>) {
+        let Some(broken) = broken else { return };
+        // A record may have been cut off in its middle, and what is written next would be glued to it.
+        self.report.stopped = !self.reader.goes_on();
+        match broken {
+            Broken::Gone => {}
+            Broken::Reader(error) => self.failed(name, "the reader failed at the batch", error),
+            Broken::Source(error) => self.failed(name, "cannot read the batch to its end", error),
+        }
+    }
+
+    fn failed(&mut self, name: &OsStr, what: &str, cause: impl Into<HandlerError>) {
+        let error = Error::new(ErrorKind::Failed, what).at(self.disk.show(&pending(name)));
         self.report.failures.push(error.because(cause));
+        self.report.failed.push(name.to_owned());
     }
 
     /// Moves a damaged batch out of the way of the younger ones, with its reason beside it.
     fn quarantine(&mut self, name: &OsStr, claim: Claim<'_>, what: &str) {
-        let moved = match self.move_to_quarantine(name, what) {
+        let moved = match quarantine(self.disk, name, what) {
             Ok(()) => {
                 if let Err(error) = claim.unlink_lock() {
                     log::info!("its lock file stays: {error}");
@@ -174,31 +260,5 @@ impl Drain<'_> {
             "cannot drain the batch",
             format!("its content is damaged: {what}; {moved}"),
         );
-    }
-
-    fn move_to_quarantine(&self, name: &OsStr, what: &str) -> io::Result<()> {
-        let directory = Path::new(QUARANTINE);
-        self.disk.create_dir(directory)?;
-        // The same name may have been here before; nothing is overwritten.
-        let free = |name: &OsString| {
-            let found = self.disk.meta(&directory.join(name));
-            found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-        };
-        let with = |name: &OsStr, suffix: &str| {
-            let mut name = name.to_owned();
-            name.push(suffix);
-            name
-        };
-        let numbered = (1..1000).map(|count| with(name, &format!(".{count}")));
-        let mut names = std::iter::once(name.to_owned()).chain(numbered);
-        let name_there = names.find(free).ok_or(io::ErrorKind::AlreadyExists)?;
-        let reason = with(&name_there, ".reason");
-        let mut file: Box<dyn DiskFile> = self.disk.open(&directory.join(reason), true)?;
-        file.truncate(0)?;
-        file.write_at(format!("{what}\n").as_bytes(), 0)?;
-        file.sync()?;
-        self.disk.rename(&pending(name), &directory.join(name_there))?;
-        self.disk.sync_dir(directory)?;
-        self.disk.sync_dir(Path::new(PENDING))
     }
 }

@@ -16,6 +16,7 @@ use crate::limits::{ENVELOPE_IN_MEMORY_BYTES, PIECE_BYTES};
 use crate::pure::name::Name;
 use crate::pure::record::{Envelope, SCHEMA_VERSION};
 
+use super::reader::Broken;
 use long::LongEnvelope;
 
 /// In which form a record is handed out.
@@ -124,6 +125,23 @@ impl<'a> Checked<'a> {
     /// How many records there are.
     pub(super) fn len(&self) -> usize {
         self.found.len()
+    }
+
+    /// Calls `each` with the JSON of each envelope of `range`, held whole, until it fails.
+    pub(super) fn each(
+        &self,
+        range: std::ops::Range<usize>,
+        each: &mut dyn FnMut(&[u8]) -> Result<(), Broken>,
+    ) -> Result<(), Broken> {
+        let Some(first) = self.found.get(range.start) else {
+            return Ok(());
+        };
+        let mut reader = Lines::open(self.disk, &self.path, first.start).map_err(Broken::Source)?;
+        for found in &self.found[range] {
+            reader.take(found.length).map_err(Broken::Source)?;
+            each(&reader.line)?;
+        }
+        Ok(())
     }
 
     /// Writes the records of `range`, each with a newline.

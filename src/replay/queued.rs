@@ -84,7 +84,7 @@ pub(super) fn of(disk: &dyn Disk) -> Result<Vec<Queued>, Error> {
         records_max: u64::MAX,
         peek: true,
     };
-    let mut report = drain(disk, options, &mut out)?;
+    let mut report = drain(disk, options, &mut out, &mut ())?;
     if let Some(failure) = report.failures.pop() {
         return Err(failure);
     }

@@ -159,7 +159,7 @@ pub(crate) fn drain_some(disk: &dyn Disk, format: Format, records_max: u64, peek
         records_max,
         peek,
     };
-    let report = drain(disk, options, &mut out).unwrap();
+    let report = drain(disk, options, &mut out, &mut ()).unwrap();
     (out.0, report)
 }
 
