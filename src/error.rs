@@ -18,6 +18,8 @@ pub enum ErrorKind {
     Scope,
     /// Another watcher holds the home.
     HomeInUse,
+    /// The queue or its disk has no room; nothing was written.
+    QueueFull,
     /// A write that must not fail failed: nothing may be written any more, and a new start repairs.
     Latched,
 }

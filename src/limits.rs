@@ -29,6 +29,9 @@ pub const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// A batch with this many records is committed at once.
 pub const BATCH_RECORDS: u32 = 8192;
 
+/// Bytes of the records that one call of `append_batch` takes.
+pub const APPEND_BATCH_BYTES: usize = 64 * 1024 * 1024;
+
 /// A batch with this many records is committed at once when each record has a file of its own.
 pub const RECORD_FILES: u32 = 256;
 
@@ -105,6 +108,22 @@ pub const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Least time between two listings of a queue that is at its limit, and between two tries of a full one.
 pub const FULL_RETRY: Duration = Duration::from_secs(1);
+
+/// How long a batch waits after its first, second, and each later failure, before a drain that follows tries it again.
+pub const RETRY_DELAYS: [Duration; 3] = [
+    Duration::from_secs(60),
+    Duration::from_secs(120),
+    Duration::from_secs(240),
+];
+
+/// Time between two looks at the queue of a drain that follows.
+pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Time after which a drain that follows tries again to claim a batch that somebody else held.
+pub const FOLLOW_HELD: Duration = Duration::from_secs(2);
+
+/// Time after which a drain that follows lists a queue anew in which nothing seems to have changed.
+pub const FOLLOW_RELIST: Duration = Duration::from_secs(60);
 
 /// Least time between two writes of `status.json`.
 pub const STATUS_EVERY: Duration = Duration::from_secs(1);

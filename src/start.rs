@@ -251,10 +251,10 @@ fn roll_forward(disk: &dyn Disk) -> Result<(), Error> {
     if leftover.is_empty() {
         return Ok(());
     }
-    let named = named_in_ledger(disk, &leftover.iter().copied().flat_map(visible_names).collect())?;
+    let committed = named_in_ledger(disk, &leftover.iter().copied().flat_map(visible_names).collect())?;
     for batch in leftover {
         let from = pending(batch.temporary());
-        match visible_names(batch).find(|name| named.contains(name)) {
+        match visible_names(batch).find(|name| committed.contains(name)) {
             Some(name) => publish(disk, &from, &name, names.contains_key(Path::new(&name).as_os_str()))
                 .map_err(|cause| Error::io("cannot make visible the committed", disk.show(&pending(&name)), cause))?,
             None => discard(disk, &from)

@@ -341,8 +341,12 @@ fn in_every_fixture_tree_runs_have_no_hole_and_count_the_records() {
                     assert_eq!(rotate.continues, Some(files[&rotate.file_id].offset));
                 }
                 Entry::Linked(link) => linked.push((link.file_id, link.path)),
-                Entry::New(_) | Entry::Rotate(_) | Entry::Delete(_) | Entry::Closed(_) => {}
-                Entry::Root(_) | Entry::Dropped(_) => {}
+                Entry::New(_)
+                | Entry::Rotate(_)
+                | Entry::Delete(_)
+                | Entry::Closed(_)
+                | Entry::Root(_)
+                | Entry::Dropped(_) => {}
             }
         }
         assert!(files.values().all(|told| told.suffix.is_none()), "{shown}");

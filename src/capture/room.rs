@@ -67,9 +67,10 @@ impl Capture {
         let least = Cell::new(least);
         let excess = |depth: Depth| {
             let disk_is_full = disk.space().is_ok_and(depth::disk_is_full);
-            match limits.reached(depth).is_some() || disk_is_full {
-                true => prune_step(depth),
-                false => least.take(),
+            if limits.reached(depth).is_some() || disk_is_full {
+                prune_step(depth)
+            } else {
+                least.take()
             }
         };
         let pruned = prune(disk, &mut self.audit, self.clock.utc(), None, &excess)?;

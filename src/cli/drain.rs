@@ -7,11 +7,15 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use rustix::fs::{OFlags, fcntl_getfl};
 
+use super::watch::signals;
 use super::{Common, Exit, print_error};
-use crate::disk::sync_output;
+use crate::clock::SystemClock;
+use crate::disk::{OsDisk, sync_output};
 use crate::error::{Error, ErrorKind};
 use crate::limits::PIECE_BYTES;
 use crate::queue::drain::{DrainOptions, Format, Output, drain};
+use crate::queue::exec::Exec;
+use crate::queue::follow::{Following, follow};
 
 /// Options of `drain`.
 #[derive(Debug, clap::Args)]
@@ -25,6 +29,14 @@ pub(super) struct Args {
     /// Print the same, but leave everything in the queue
     #[arg(long)]
     peek: bool,
+    /// Instead of printing, run CMD with sh, once a batch, with the batch on its standard input. Exit 0 removes the
+    /// batch from the queue; anything else leaves it there
+    #[arg(long, value_name = "CMD", conflicts_with = "peek")]
+    exec: Option<String>,
+    /// Go on as records come, until Ctrl-C or SIGTERM. A batch that fails is tried again after 60, 120, and then
+    /// always 240 s
+    #[arg(long, conflicts_with = "peek")]
+    follow: bool,
 }
 
 /// Standard output as the file it is: `std::io::Stdout` takes EBADF for success, and what went there would
@@ -71,9 +83,43 @@ impl Output for Stdout {
     }
 }
 
+/// Who gets the records.
+enum Destination {
+    Stdout(Stdout),
+    Exec(Exec),
+}
+
+impl Destination {
+    fn open(args: &Args) -> Result<Self, Error> {
+        Ok(match &args.exec {
+            Some(command) => Self::Exec(Exec::new(command)),
+            None => Self::Stdout(Stdout::open()?),
+        })
+    }
+
+    fn get(&mut self) -> &mut dyn Output {
+        match self {
+            Self::Stdout(output) => output,
+            Self::Exec(output) => output,
+        }
+    }
+
+    /// What could not be written is with nobody, and is still in the queue: it is thrown away.
+    fn close(self) {
+        if let Self::Stdout(output) = self {
+            drop(output.0.into_parts());
+        }
+    }
+}
+
 /// Drains.
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
-    let Some(disk) = common.existing_home()? else {
+    let disk = if args.follow {
+        // What will be captured there some day is waited for.
+        OsDisk::create(&common.home()?)?
+    } else if let Some(disk) = common.existing_home()? {
+        disk
+    } else {
         return Ok(Exit::Well);
     };
     let options = DrainOptions {
@@ -81,16 +127,26 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
         records_max: args.max.unwrap_or(u64::MAX),
         peek: args.peek,
     };
-    let mut output = Stdout::open()?;
-    let report = drain(&disk, options, &mut output, &mut ())?;
+    let mut output = Destination::open(args)?;
+    let report = if args.follow {
+        let wake = signals()?;
+        let mut following = Following {
+            output: output.get(),
+            overseer: &mut (),
+            wait: &mut |time| wake.recv_timeout(time).is_ok(),
+            tell: &mut print_error,
+        };
+        follow(&disk, &SystemClock, options, &mut following)?
+    } else {
+        drain(&disk, options, output.get(), &mut ())?
+    };
     log::info!(
         "{} records handed out, {} batches held by others",
         report.records,
         report.held
     );
-    // What could not be written is with nobody, and is still in the queue.
-    let (_, _unwritten) = output.0.into_parts();
-    if report.records == 0 && report.held == 0 && report.failures.is_empty() && !report.stopped {
+    output.close();
+    if !args.follow && report.records == 0 && report.held == 0 && report.failures.is_empty() && !report.stopped {
         common.say(format_args!("nothing is waiting"));
     }
     for failure in &report.failures {

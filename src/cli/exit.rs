@@ -25,7 +25,7 @@ impl Exit {
     /// The exit code of an error.
     pub fn of(kind: ErrorKind) -> Self {
         match kind {
-            ErrorKind::Failed | ErrorKind::Latched => Self::Failed,
+            ErrorKind::Failed | ErrorKind::Latched | ErrorKind::QueueFull => Self::Failed,
             ErrorKind::Usage => Self::Usage,
             ErrorKind::Scope => Self::Scope,
             ErrorKind::HomeInUse => Self::HomeInUse,

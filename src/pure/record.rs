@@ -251,6 +251,23 @@ impl Envelopes {
     }
 }
 
+/// Writes the envelope of a record that is no line of a log, with a newline. `record` is a JSON object.
+pub fn push_foreign(out: &mut Vec<u8>, ulid: Ulid, appended_at: &str, record: &[u8]) {
+    out.extend_from_slice(br#"{"ulid":""#);
+    out.extend_from_slice(ulid.array_to_str(&mut [0; 26]).as_bytes());
+    out.extend_from_slice(br#"","appended_at":""#);
+    out.extend_from_slice(appended_at.as_bytes());
+    out.extend_from_slice(br#"","record":"#);
+    // In JSON a line break can only stand between tokens, so a space says the same.
+    out.extend(
+        record
+            .iter()
+            .map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }),
+    );
+    out.extend_from_slice(br#","schema_version":1}"#);
+    out.push(b'\n');
+}
+
 /// The ULID of an envelope that we wrote.
 #[must_use]
 pub fn ulid_of(envelope: &[u8]) -> Option<Ulid> {

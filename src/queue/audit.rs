@@ -105,7 +105,7 @@ impl Audit {
     pub fn retain_new(&self, disk: &dyn Disk, dropped: &mut Vec<Dropped>) -> io::Result<()> {
         dropped.retain(|one| !self.noted.contains(&one.dropped_ulid));
         let mut below: BTreeSet<&str> = dropped.iter().map(|one| one.dropped_ulid.as_str()).collect();
-        below = below.into_iter().filter(|ulid| *ulid < self.floor.as_str()).collect();
+        below.retain(|ulid| *ulid < self.floor.as_str());
         if below.is_empty() {
             return Ok(());
         }

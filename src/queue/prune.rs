@@ -58,7 +58,8 @@ pub fn prune(
         depth: listing.depth(),
         ..Pruned::default()
     };
-    if excess(pruned.depth) == 0 {
+    let mut wanted = excess(pruned.depth);
+    if wanted == 0 {
         return Ok(pruned);
     }
     let oldest = listing.files.keys().find_map(|name| ulid_in(name));
@@ -66,7 +67,6 @@ pub fn prune(
         return Ok(not_noted(pruned, &error));
     }
     let mut candidates = droppable(&listing, keep).peekable();
-    let mut wanted = excess(pruned.depth);
     while candidates.peek().is_some() && wanted > 0 {
         let before = pruned.depth.records;
         let victims = claim_step(disk, wanted.min(PRUNE_STEP_RECORDS), &mut candidates);

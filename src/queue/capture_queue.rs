@@ -1,0 +1,333 @@
+//! The capture queue as a program sees it that appends records, or reads them.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+use ulid::Ulid;
+
+use super::append::{NotAppended, put};
+use super::audit::Audit;
+use super::depth::{Depth, OnFull, QueueLimits, disk_is_full, list};
+use super::drain::{DrainReport, HandlerError, Overseer, ingest};
+use super::prune::{Pruned, prune, prune_step};
+use crate::clock::{Clock, SystemClock};
+use crate::disk::{Disk, OsDisk, is_full};
+use crate::error::{Error, ErrorKind};
+use crate::home::{PENDING, pending};
+use crate::limits::{APPEND_BATCH_BYTES, BATCH_RECORDS, ENVELOPE_IN_MEMORY_BYTES, FULL_RETRY, PRUNE_STEP_RECORDS};
+use crate::pure::name::{Batch, named_by, parse_ulid, single};
+use crate::pure::record::{Envelope, appended_at, push_foreign};
+use crate::pure::ulids::{Ulids, system_random};
+
+/// How a queue behaves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueOptions {
+    /// When it is full, beside its disk being so.
+    pub limits: QueueLimits,
+    /// What happens then. With [`OnFull::Wait`] an append fails as [`ErrorKind::QueueFull`], and nothing is dropped.
+    pub on_full: OnFull,
+}
+
+/// A file of the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Its name in `pending/`.
+    pub name: OsString,
+    /// The ULID in its name; None when another program chose a name that has none.
+    pub first: Option<Ulid>,
+    /// Records, by its name.
+    pub records: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// A capture queue.
+///
+/// Any number of threads and processes may append and read at once, those of the older one-record-a-file layout
+/// among them. What `append` or `append_batch` returned is durable, and is handed out at least once, with the same
+/// ULID each time. Within one queue object, ULIDs rise in the order in which they are given out; no order is promised
+/// between processes. Every call blocks until the disk is done; none waits for room, nor for a reader.
+///
+/// After a failed sync the object takes nothing more ([`ErrorKind::Latched`]); open the queue anew when the disk is
+/// well. Dropping it does nothing: whatever was not returned is not in the queue.
+pub struct CaptureQueue {
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    options: QueueOptions,
+    state: Mutex<State>,
+}
+
+struct State {
+    ulids: Ulids,
+    /// Counted along; others change it too, so it is listed anew where it matters.
+    depth: Depth,
+    listed_at: Instant,
+    audit: Audit,
+    latched: bool,
+}
+
+impl CaptureQueue {
+    /// Opens the queue of a home, and makes both if they are not there.
+    pub fn open(home: &Path, options: QueueOptions) -> Result<Self, Error> {
+        let disk = Arc::new(OsDisk::create(home)?);
+        Self::on(disk, Arc::new(SystemClock), system_random(), options)
+    }
+
+    /// Opens the queue on a disk and a clock of the caller's choice; `random` gives the random parts of ULIDs.
+    pub fn on(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        random: Box<dyn FnMut() -> u128 + Send>,
+        options: QueueOptions,
+    ) -> Result<Self, Error> {
+        if options.limits.records_max == Some(0) || options.limits.bytes_max == Some(0) {
+            let what = "a queue that may hold nothing makes no sense";
+            return Err(Error::new(ErrorKind::Usage, what).hint("the limits must be positive"));
+        }
+        let made = disk
+            .create_dir(Path::new(PENDING))
+            .and_then(|()| disk.sync_dir(Path::new("")));
+        made.map_err(|cause| Error::io("cannot prepare the queue", disk.show(Path::new(PENDING)), cause))?;
+        let state = State {
+            ulids: Ulids::above(Ulid::nil(), random),
+            depth: list(&*disk)?.depth(),
+            listed_at: clock.now(),
+            audit: Audit::default(),
+            latched: false,
+        };
+        Ok(Self {
+            disk,
+            clock,
+            options,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Appends one record, which must be a JSON object, in a file of its own, and returns its ULID.
+    ///
+    /// Fails as [`ErrorKind::Usage`] for anything else and for more than 8 MiB, as [`ErrorKind::QueueFull`] when
+    /// there is no room, as [`ErrorKind::Latched`] after a failed sync. After an error nothing of it is in the
+    /// queue, unless the error says otherwise.
+    pub fn append(&self, record: &impl Serialize) -> Result<Ulid, Error> {
+        let records = [object(record)?];
+        let first = self.ulids(1)?;
+        let envelope = self.envelopes(first, &records)?;
+        let name = single(first);
+        self.put(first, &name, 1, envelope.strip_suffix(b"\n").unwrap_or(&envelope))?;
+        Ok(first)
+    }
+
+    /// Appends records, each a JSON object, as one batch, and returns their ULIDs, which are consecutive. All become
+    /// visible together, or none does. Programs that know only one record a file do not see a batch.
+    ///
+    /// At most 8,192 records of 64 MiB together; an empty slice does nothing. Fails as [`CaptureQueue::append`] does.
+    pub fn append_batch(&self, records: &[impl Serialize]) -> Result<Vec<Ulid>, Error> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let objects: Vec<_> = records.iter().map(object).collect::<Result<_, _>>()?;
+        let (count, bytes) = (objects.len() as u64, objects.iter().map(Vec::len).sum::<usize>());
+        if count > BATCH_RECORDS.into() || bytes > APPEND_BATCH_BYTES {
+            return Err(Error::new(ErrorKind::Usage, "the batch is too large")
+                .because(format!("it has {count} records of {bytes} bytes"))
+                .hint("append at most 8192 records of 64 MiB together at a time"));
+        }
+        let first = self.ulids(count)?;
+        let envelopes = self.envelopes(first, &objects)?;
+        let name = Batch { first, records: count }.name();
+        self.put(first, &name, count, &envelopes)?;
+        Ok((0..count).map(|n| Ulid(first.0 + u128::from(n))).collect())
+    }
+
+    /// Calls `handler` with each envelope that is pending now, oldest first; what it takes is removed. See
+    /// [`ingest`].
+    pub fn ingest_pending(
+        &self,
+        mut handler: impl FnMut(&Envelope<'_>) -> Result<(), HandlerError>,
+    ) -> Result<DrainReport, Error> {
+        self.ingest_watched(&mut handler, &mut ())
+    }
+
+    /// As [`CaptureQueue::ingest_pending`], with an overseer that hears of each batch.
+    pub fn ingest_watched(
+        &self,
+        handler: &mut dyn FnMut(&Envelope<'_>) -> Result<(), HandlerError>,
+        overseer: &mut dyn Overseer,
+    ) -> Result<DrainReport, Error> {
+        ingest(&*self.disk, handler, overseer)
+    }
+
+    /// What is pending now, oldest first.
+    pub fn list_pending(&self) -> Result<Vec<Pending>, Error> {
+        let files = list(&*self.disk)?.files.into_iter();
+        let pending = files.map(|(name, (kind, meta))| Pending {
+            first: named_by(&name).and_then(|text| parse_ulid(&text)),
+            records: kind.readable_records().unwrap_or(0),
+            bytes: meta.size,
+            name,
+        });
+        Ok(pending.collect())
+    }
+
+    /// How many records are pending now, by the names of their files.
+    pub fn pending_count(&self) -> Result<u64, Error> {
+        Ok(list(&*self.disk)?.depth().records)
+    }
+
+    /// Drops the oldest files until at most `target` records are pending, each record noted in
+    /// `.overflow-audit.log` first. The newest file stays, and so does whatever a reader holds.
+    pub fn prune_oldest(&self, target: u64) -> Result<Pruned, Error> {
+        self.prune(&mut self.state(), None, &|depth| depth.records.saturating_sub(target))
+    }
+
+    fn prune(&self, state: &mut State, keep: Option<&OsStr>, excess: &dyn Fn(Depth) -> u64) -> Result<Pruned, Error> {
+        let pruned = prune(&*self.disk, &mut state.audit, self.clock.utc(), keep, excess)?;
+        (state.depth, state.listed_at) = (pruned.depth, self.clock.now());
+        if !pruned.files.is_empty() {
+            log::warn!(code = "queue.dropped", records = pruned.records;
+                "records were dropped from the queue and noted in its audit log");
+        }
+        Ok(pruned)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Consecutive ULIDs, if there is room for their records; the first one.
+    fn ulids(&self, count: u64) -> Result<Ulid, Error> {
+        let mut state = self.state();
+        if state.latched {
+            return Err(
+                Error::new(ErrorKind::Latched, "the queue takes nothing after a failed write")
+                    .at(self.disk.show(Path::new(PENDING)))
+                    .hint("open it anew when the disk is well"),
+            );
+        }
+        self.look_for_room(&mut state)?;
+        let first = state.ulids.fresh(self.clock.unix_ms());
+        for _ in 1..count {
+            state.ulids.following();
+        }
+        Ok(first)
+    }
+
+    fn look_for_room(&self, state: &mut State) -> Result<(), Error> {
+        match self.options.on_full {
+            OnFull::Wait => {
+                let is_old = self.clock.now() >= state.listed_at + FULL_RETRY;
+                if self.options.limits.reached(state.depth).is_some() && is_old {
+                    state.depth = list(&*self.disk)?.depth();
+                    state.listed_at = self.clock.now();
+                }
+                if let Some(reason) = self.options.limits.reached(state.depth) {
+                    return Err(self.full(reason));
+                }
+            }
+            OnFull::DropOldest if self.disk_is_full() => {
+                let excess = |depth| if self.disk_is_full() { prune_step(depth) } else { 0 };
+                self.prune(state, None, &excess)?;
+            }
+            OnFull::DropOldest => {}
+        }
+        if self.disk_is_full() {
+            return Err(self.full("its disk is full"));
+        }
+        Ok(())
+    }
+
+    fn disk_is_full(&self) -> bool {
+        self.disk.space().is_ok_and(disk_is_full)
+    }
+
+    fn full(&self, reason: impl Into<HandlerError>) -> Error {
+        Error::new(ErrorKind::QueueFull, "the queue is full:")
+            .at(self.disk.show(Path::new(PENDING)))
+            .because(reason)
+            .hint("nothing was appended; drain it or make room, and try again")
+    }
+
+    /// The envelopes, a line each.
+    fn envelopes(&self, first: Ulid, objects: &[Vec<u8>]) -> Result<Vec<u8>, Error> {
+        let at = appended_at(self.clock.utc());
+        let mut out = Vec::with_capacity(objects.iter().map(|object| object.len() + 120).sum());
+        for (n, object) in (0..).zip(objects) {
+            let start = out.len();
+            push_foreign(&mut out, Ulid(first.0 + n), &at, object);
+            if out.len() - start > ENVELOPE_IN_MEMORY_BYTES {
+                return Err(Error::new(ErrorKind::Usage, "the record is too large")
+                    .because(format!("its envelope has {} bytes", out.len() - start))
+                    .hint("a record may have 8 MiB with its envelope"));
+            }
+        }
+        Ok(out)
+    }
+
+    /// Puts a file into the queue, and makes room behind it if that is wanted.
+    fn put(&self, first: Ulid, name: &str, records: u64, bytes: &[u8]) -> Result<(), Error> {
+        // A record that is being written has this name in the older layout too; the watcher's start leaves it alone.
+        let temporary = single(first) + ".tmp";
+        let mut done = put(&*self.disk, &temporary, name, bytes);
+        if let (Err(NotAppended::Clean(cause)), OnFull::DropOldest) = (&done, self.options.on_full)
+            && is_full(cause)
+        {
+            let step = std::cell::Cell::new(PRUNE_STEP_RECORDS);
+            self.prune(&mut self.state(), None, &|_| step.take())?;
+            done = put(&*self.disk, &temporary, name, bytes);
+        }
+        let mut state = self.state();
+        match done {
+            Ok(()) => {
+                state.depth.add(records, bytes.len() as u64);
+                self.drop_excess(&mut state, OsStr::new(name));
+                Ok(())
+            }
+            Err(NotAppended::Clean(cause)) if is_full(&cause) => Err(self.full(cause)),
+            Err(NotAppended::Clean(cause)) => Err(Error::io("cannot append to the queue", self.show(name), cause)),
+            Err(NotAppended::Final(cause)) => {
+                state.latched = true;
+                Err(Error::new(ErrorKind::Latched, "cannot append to the queue")
+                    .at(self.show(name))
+                    .because(cause)
+                    .hint("open the queue anew when the disk is well"))
+            }
+        }
+    }
+
+    fn show(&self, name: &str) -> std::path::PathBuf {
+        self.disk.show(&pending(name))
+    }
+
+    /// The record is in the queue, so what fails here is told and no error of the append.
+    fn drop_excess(&self, state: &mut State, keep: &OsStr) {
+        let limits = self.options.limits;
+        let is_over = |depth: Depth| {
+            let over = |limit: Option<u64>, value| limit.is_some_and(|limit| value > limit);
+            over(limits.records_max, depth.records) || over(limits.bytes_max, depth.bytes)
+        };
+        if self.options.on_full != OnFull::DropOldest || !is_over(state.depth) {
+            return;
+        }
+        let excess = |depth| if is_over(depth) { prune_step(depth) } else { 0 };
+        if let Err(error) = self.prune(state, Some(keep), &excess) {
+            log::warn!(code = "queue.prune_failed"; "the queue is over its limit: {error}");
+        }
+    }
+}
+
+/// A record as compact JSON; anything but an object is refused.
+fn object(record: &impl Serialize) -> Result<Vec<u8>, Error> {
+    let refused = |why: HandlerError| {
+        Error::new(ErrorKind::Usage, "a record must be a JSON object")
+            .because(why)
+            .hint("nothing was appended")
+    };
+    let json = serde_json::to_vec(record).map_err(|error| refused(error.into()))?;
+    match json.first() {
+        Some(b'{') => Ok(json),
+        _ => Err(refused("it is something else".into())),
+    }
+}
