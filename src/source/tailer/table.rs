@@ -265,9 +265,9 @@ impl Table {
         all.filter(move |(known, _)| same(known)).map(|(_, id)| *id)
     }
 
-    /// The file that was followed last at a path and is gone.
-    pub(super) fn gone_at(&self, path: &[u8]) -> Option<Ulid> {
-        self.gone_at.get(path)?.last().copied()
+    /// The files that were followed last at a path and are gone, the last one first.
+    pub(super) fn gone_at(&self, path: &[u8]) -> impl Iterator<Item = Ulid> {
+        self.gone_at.get(path).into_iter().flatten().rev().copied()
     }
 
     /// A file stands at its path from now on. Returns the one that had its inode before, if that was another.

@@ -97,7 +97,7 @@ impl Tailer {
     /// up after a while.
     pub(super) fn rest(&mut self, key: &Key, shown: Option<Identity>, sink: &mut dyn EventSink) -> Result<Turn, Error> {
         let here = self.table.here(key.bytes());
-        let former = self.last_former(key);
+        let former = self.formers_at(key).next();
         for id in here.into_iter().chain(former) {
             let identity = self.table.get(id).map(|tracked| tracked.cursor.file.identity);
             if identity.is_some_and(|identity| shown.is_some_and(|shown| identity.same(&shown))) {

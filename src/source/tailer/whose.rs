@@ -13,6 +13,7 @@ use super::table::Key;
 use super::turn::is_gone;
 use super::{Listing, Tailer};
 use crate::error::Error;
+use crate::limits::FORERUNNERS_MAX;
 use crate::pure::identity::Identity;
 use crate::pure::step::{Content, Known, Look, Sight, Why};
 use crate::source::EventSink;
@@ -187,23 +188,27 @@ impl Tailer {
         Ok(if is_gone { Look::Returned } else { Look::Moved })
     }
 
-    /// The files that a new inode at a path may go on with: the one that stands there or stood there last, if its inode
-    /// is gone for good, and the last one that was there and is gone.
+    /// The files that a new inode at a path may go on with, the youngest first: the one that stands there and those
+    /// that stood there before, as far as their inodes are gone for good.
     fn forerunners(&mut self, key: &Key) -> io::Result<Vec<(Ulid, Look)>> {
-        let here = self.table.here(key.bytes()).map(|id| (id, Look::Successor));
-        let former = self.last_former(key).map(|id| (id, Look::Returned));
+        let here = self.table.here(key.bytes());
+        let formers = self.formers_at(key);
+        // One whose own inode was found comes back there.
+        let is_away = |id: &Ulid| !self.returning.contains(id);
+        let gone = self.table.gone_at(key.bytes()).filter(is_away);
+        let asked: Vec<_> = here
+            .into_iter()
+            .chain(formers)
+            .chain(gone)
+            .take(FORERUNNERS_MAX)
+            .collect();
         let mut all = Vec::new();
-        for (id, look) in here.into_iter().chain(former) {
+        for id in asked {
             if self.is_gone_for_good(id)? {
-                all.push((id, look));
+                let stands = here == Some(id);
+                all.push((id, if stands { Look::Successor } else { Look::Returned }));
             }
         }
-        // One whose own inode was found comes back there.
-        let gone = self
-            .table
-            .gone_at(key.bytes())
-            .filter(|id| !self.returning.contains(id));
-        all.extend(gone.map(|id| (id, Look::Returned)));
         Ok(all)
     }
 
