@@ -121,7 +121,9 @@ impl Tailer {
             tracked.limit = None;
         }
         let turn = self.follow(&Spot::File(id), &*log, sink);
-        if matches!(turn, Ok(Turn::Unknown | Turn::NoRoom)) && self.has_failed_for_long(id) {
+        // A former file is given up in a turn of its own, which writes down what is left.
+        let may_give_up = matches!(turn, Ok(Turn::Unknown | Turn::NoRoom)) && !self.formers.contains(&id);
+        if may_give_up && self.has_failed_for_long(id) {
             self.tell_given_up(id);
         } else {
             self.handles.keep(id, log);
