@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use ulid::Ulid;
 
+use crate::clock::Clock;
 use crate::event::Event;
 use crate::pure::entry::{Captured, Entry, Settled};
 use crate::pure::identity::Evidence;
 use crate::pure::lines::Line;
 use crate::pure::name::Batch;
-use crate::pure::record::{Ending, Envelopes, LogFile, SettledTail, path_to_text};
+use crate::pure::record::{Ending, Envelopes, LogFile, SettledTail, appended_at, path_to_text};
 use crate::pure::ulids::Ulids;
 use crate::source::Block;
 
@@ -87,11 +89,23 @@ impl Run {
     }
 }
 
-/// When the lines of a block were accepted.
-pub(super) struct Stamp<'a> {
+/// When lines were accepted; their records and their events say the same.
+pub(super) struct Stamp {
+    pub(super) at: Timestamp,
     /// As `appended_at`.
-    pub(super) text: &'a str,
-    pub(super) unix_ms: u64,
+    text: String,
+    unix_ms: u64,
+}
+
+impl Stamp {
+    pub(super) fn now(clock: &dyn Clock) -> Self {
+        let at = clock.utc();
+        Self {
+            at,
+            text: appended_at(at),
+            unix_ms: clock.unix_ms(),
+        }
+    }
 }
 
 /// The ledger line of a line without a newline, at this offset and with this number.
@@ -160,7 +174,7 @@ impl OpenBatch {
     }
 
     /// Adds a line to the run; its record, unless the line is blank.
-    pub(super) fn push(&mut self, line: &Line<'_>, stamp: &Stamp<'_>, replaces: Option<Ulid>, ulids: &mut Ulids) {
+    pub(super) fn push(&mut self, line: &Line<'_>, stamp: &Stamp, replaces: Option<Ulid>, ulids: &mut Ulids) {
         let Some(run) = &mut self.run else { return };
         run.to = line.end();
         if line.bytes.is_empty() {
@@ -180,7 +194,7 @@ impl OpenBatch {
             terminated: true,
             replaces,
         };
-        run.envelopes.push(&mut self.bytes, ulid, stamp.text, line, ending);
+        run.envelopes.push(&mut self.bytes, ulid, &stamp.text, line, ending);
     }
 
     /// Adds a line to the run that was captured before it had its newline.
@@ -196,7 +210,7 @@ impl OpenBatch {
         &mut self,
         file: &Arc<LogFile>,
         line: &Line<'_>,
-        stamp: &Stamp<'_>,
+        stamp: &Stamp,
         replaces: Option<Ulid>,
         ulids: &mut Ulids,
     ) -> SettledTail {
@@ -208,7 +222,7 @@ impl OpenBatch {
             terminated: false,
             replaces,
         };
-        Envelopes::of(file).push(&mut self.bytes, ulid, stamp.text, line, ending);
+        Envelopes::of(file).push(&mut self.bytes, ulid, &stamp.text, line, ending);
         let tail = SettledTail {
             ulid,
             length: line.bytes.len() as u64,
