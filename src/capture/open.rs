@@ -5,9 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use ulid::Ulid;
 
+pub(super) use super::entries::settled_entry;
 use crate::clock::Clock;
 use crate::event::Event;
-use crate::pure::entry::{Captured, Entry, Settled};
+use crate::pure::entry::{Captured, Entry};
 use crate::pure::identity::Evidence;
 use crate::pure::lines::Line;
 use crate::pure::name::Batch;
@@ -106,34 +107,6 @@ impl Stamp {
             unix_ms: clock.unix_ms(),
         }
     }
-}
-
-/// The ledger line of a line without a newline, at this offset and with this number.
-pub(super) fn settled_entry(
-    file: &LogFile,
-    tail: &SettledTail,
-    (offset, line): (u64, Option<u64>),
-    batch: Ulid,
-    replaces: Option<Ulid>,
-) -> Entry {
-    let (path, path_base64) = path_to_text(&file.path);
-    Entry::Settled(Settled {
-        file_id: file.file_id,
-        epoch: file.epoch,
-        session_id: file.session_id().into_owned(),
-        path,
-        path_base64,
-        device: file.identity.device,
-        inode: file.identity.inode,
-        btime: file.identity.btime,
-        batch: Some(batch),
-        ulid: tail.ulid,
-        offset,
-        length: tail.length,
-        line,
-        blake3: tail.hash.to_hex().to_string(),
-        replaces,
-    })
 }
 
 impl OpenBatch {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use globset::GlobSet;
-
 use ulid::Ulid;
 
 use super::fetched::Fetched;
@@ -233,7 +232,7 @@ impl Tailer {
             missing: BTreeSet::new(),
             queued_formers: BTreeSet::new(),
             sweep: 0,
-            ids: Ulids::above(ulid::Ulid::nil(), system_random()),
+            ids: Ulids::above(Ulid::nil(), system_random()),
             fetched: Fetched::new(),
             unknown: BTreeMap::new(),
             told: BTreeSet::new(),

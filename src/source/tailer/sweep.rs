@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use ulid::Ulid;
+
 use super::table::Key;
 use super::{FirstPass, Job, LOOK_FAILED, Queued, Tailer};
 use crate::error::ErrorKind;
@@ -130,7 +132,7 @@ impl Tailer {
         }
     }
 
-    pub(super) fn queue_former(&mut self, id: ulid::Ulid) {
+    pub(super) fn queue_former(&mut self, id: Ulid) {
         if self.queued_formers.insert(id) {
             self.work.push_back(Job::Former(id));
         }

@@ -61,7 +61,8 @@ pub(super) struct Tracked {
     pub(super) racy_until: Option<Instant>,
     /// Since when nothing about it moved.
     pub(super) quiet_since: Instant,
-    /// What it showed when its last line, without newline, was offered in vain.
+    /// What it showed when its last line, without newline, was offered last. Whether it was taken, is known already or
+    /// waits for more: it is not offered again as long as the file shows the same.
     pub(super) settle_tried: Option<Seen>,
     /// Up to where it is read, for `once`.
     pub(super) limit: Option<u64>,
