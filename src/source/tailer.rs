@@ -156,8 +156,6 @@ pub struct Tailer {
     unknown: BTreeMap<PathBuf, u64>,
     /// What was said of a path, by its code.
     told: BTreeSet<(PathBuf, &'static str)>,
-    /// The same, of what is said once whatever becomes of it.
-    told_for_good: BTreeSet<(PathBuf, &'static str)>,
     symlinks: BTreeSet<PathBuf>,
     /// Devices that came back under another number, by root.
     adopted: BTreeMap<(usize, u64), u64>,
@@ -179,6 +177,8 @@ struct WatchedRoot {
     first_pass: FirstPass,
     /// The last path that is watched, when there are more than may be.
     last: Option<Key>,
+    /// That there are more was said.
+    overflow_told: bool,
 }
 
 /// Whether everything below a root was looked at once.
@@ -236,7 +236,6 @@ impl Tailer {
             fetched: Fetched::new(),
             unknown: BTreeMap::new(),
             told: BTreeSet::new(),
-            told_for_good: BTreeSet::new(),
             symlinks: BTreeSet::new(),
             adopted: BTreeMap::new(),
             worked_bytes: 0,

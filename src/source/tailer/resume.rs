@@ -96,6 +96,7 @@ impl WatchedRoot {
             root,
             directory: None,
             last: None,
+            overflow_told: false,
         }
     }
 }
