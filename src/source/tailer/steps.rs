@@ -33,6 +33,16 @@ enum Went {
     Over(Turn),
 }
 
+impl From<Verdict> for Went {
+    /// A transition was offered: look again, unless it was refused.
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Taken => Self::On(0),
+            Verdict::Refused => Self::Over(Turn::Refused),
+        }
+    }
+}
+
 impl Tailer {
     /// Follows the transition table for one open file until there is nothing to do or its turn is over.
     pub(super) fn follow(&mut self, spot: &Spot, log: &dyn Log, sink: &mut dyn EventSink) -> Result<Turn, Error> {
@@ -104,13 +114,15 @@ impl Tailer {
                 Ok(Went::On(0))
             }
             (Step::Truncate(reason), _, Some(id)) => self.went_after_cut(spot, id, reason, log, &stat, sink),
-            (Step::New | Step::Rotate, Spot::Path(key, root), _) => went(self.begin(key, *root, log, &stat, sink)?),
-            (Step::Resume | Step::Replace, Spot::Path(key, root), Some(id)) => {
-                went(self.resume_at(key, *root, id, &stat, sink)?)
+            (Step::New | Step::Rotate, Spot::Path(key, root), _) => {
+                self.begin(key, *root, log, &stat, sink).map(Went::from)
             }
-            (Step::Succeed, Spot::Path(key, _), Some(id)) => went(self.succeed(key, id, &stat, sink)?),
+            (Step::Resume | Step::Replace, Spot::Path(key, root), Some(id)) => {
+                self.resume_at(key, *root, id, &stat, sink).map(Went::from)
+            }
+            (Step::Succeed, Spot::Path(key, _), Some(id)) => self.succeed(key, id, &stat, sink).map(Went::from),
             (Step::Link, Spot::Path(key, _), Some(id)) => self.link(key, id, &stat, sink),
-            (Step::Delete, Spot::Path(key, _), _) => went(self.delete(key, sink)?),
+            (Step::Delete, Spot::Path(key, _), _) => self.delete(key, sink).map(Went::from),
             // A file that is visited by its handle is its own; nothing else is known of it.
             _ => Ok(Went::Over(self.not_known_at(spot, "nothing can be said of it"))),
         }
@@ -332,13 +344,4 @@ impl Tailer {
         }
         self.unknown.remove(&*path);
     }
-}
-
-/// A transition was offered: look again, unless it was refused.
-#[allow(clippy::unnecessary_wraps, reason = "it ends the arms of a match of results")]
-fn went(verdict: Verdict) -> Result<Went, Error> {
-    Ok(match verdict {
-        Verdict::Taken => Went::On(0),
-        Verdict::Refused => Went::Over(Turn::Refused),
-    })
 }
