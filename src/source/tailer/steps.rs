@@ -24,6 +24,14 @@ pub(super) enum Spot {
     File(Ulid),
 }
 
+/// One look of a visit: where, at which open file, and what that says of itself.
+#[derive(Clone, Copy)]
+struct Visit<'a> {
+    spot: &'a Spot,
+    log: &'a dyn Log,
+    stat: &'a Stat,
+}
+
 /// What one step of a visit came to.
 enum Went {
     /// This many bytes were worked through; look again.
@@ -84,9 +92,11 @@ impl Tailer {
             Ok(_) => return Ok(Went::Over(self.not_known_at(spot, "it is not a regular file"))),
             Err(error) => return Ok(Went::Over(self.look_failed_at(spot, &error))),
         };
+        let stat = &stat;
+        let visit = Visit { spot, log, stat };
         let looked = match spot {
-            Spot::Path(key, root) => self.look_at(key, *root, log, &stat, sink)?,
-            Spot::File(id) => self.look_at_ours(*id, log, &stat),
+            Spot::Path(key, root) => self.look_at(key, *root, log, stat, sink)?,
+            Spot::File(id) => self.look_at_ours(*id, log, stat),
         };
         let (look, whom) = match looked {
             Looked::Look(look, whom) => (look, whom),
@@ -104,8 +114,8 @@ impl Tailer {
         }
         match (next, spot, whom) {
             (Step::Wait, _, _) => Ok(self.wait_at(spot, look)),
-            (Step::Append, _, Some(id)) => self.append(spot, id, log, &stat, sink),
-            (Step::Stay, _, Some(id)) => self.at_end(spot, id, log, &stat, sink),
+            (Step::Append, _, Some(id)) => self.append(visit, id, sink),
+            (Step::Stay, _, Some(id)) => self.at_end(visit, id, sink),
             (Step::Withdraw, _, Some(id)) => {
                 if let Some(tracked) = self.table.get_mut(id) {
                     tracked.cursor.tail = None;
@@ -113,15 +123,15 @@ impl Tailer {
                 }
                 Ok(Went::On(0))
             }
-            (Step::Truncate(reason), _, Some(id)) => self.went_after_cut(spot, id, reason, log, &stat, sink),
+            (Step::Truncate(reason), _, Some(id)) => self.went_after_cut(visit, id, reason, sink),
             (Step::New | Step::Rotate, Spot::Path(key, root), _) => {
-                self.begin(key, *root, log, &stat, sink).map(Went::from)
+                self.begin(key, *root, log, stat, sink).map(Went::from)
             }
             (Step::Resume | Step::Replace, Spot::Path(key, root), Some(id)) => {
-                self.resume_at(key, *root, id, &stat, sink).map(Went::from)
+                self.resume_at(key, *root, id, stat, sink).map(Went::from)
             }
-            (Step::Succeed, Spot::Path(key, _), Some(id)) => self.succeed(key, id, &stat, sink).map(Went::from),
-            (Step::Link, Spot::Path(key, _), Some(id)) => self.link(key, id, &stat, sink),
+            (Step::Succeed, Spot::Path(key, _), Some(id)) => self.succeed(key, id, stat, sink).map(Went::from),
+            (Step::Link, Spot::Path(key, _), Some(id)) => self.link(key, id, stat, sink),
             (Step::Delete, Spot::Path(key, _), _) => self.delete(key, sink).map(Went::from),
             // A file that is visited by its handle is its own; nothing else is known of it.
             _ => Ok(Went::Over(self.not_known_at(spot, "nothing can be said of it"))),
@@ -143,14 +153,8 @@ impl Tailer {
     }
 
     /// Reads on, up to a turn.
-    fn append(
-        &mut self,
-        spot: &Spot,
-        id: Ulid,
-        log: &dyn Log,
-        stat: &Stat,
-        sink: &mut dyn EventSink,
-    ) -> Result<Went, Error> {
+    fn append(&mut self, visit: Visit<'_>, id: Ulid, sink: &mut dyn EventSink) -> Result<Went, Error> {
+        let Visit { spot, log, stat } = visit;
         let once = self.once;
         let Some(tracked) = self.table.get_mut(id) else {
             return Ok(Went::Over(Turn::Done));
@@ -174,30 +178,28 @@ impl Tailer {
             taken
         };
         Ok(match progress {
-            Progress::CaughtUp => return self.at_end(spot, id, log, stat, sink),
+            Progress::CaughtUp => return self.at_end(visit, id, sink),
             Progress::Worked(bytes) => Went::On(bytes),
             Progress::Refused => Went::Over(Turn::Refused),
             Progress::NoRoom(length) => Went::Over(self.no_room(id, length)),
             Progress::Changed => Went::Changed,
-            Progress::Misfit => return self.went_after_cut(spot, id, Reason::Rewritten, log, stat, sink),
+            Progress::Misfit => return self.went_after_cut(visit, id, Reason::Rewritten, sink),
             Progress::Failed(cause) => Went::Over(self.look_failed_at(spot, &cause)),
         })
     }
 
     fn went_after_cut(
         &mut self,
-        spot: &Spot,
+        visit: Visit<'_>,
         id: Ulid,
         reason: Reason,
-        log: &dyn Log,
-        stat: &Stat,
         sink: &mut dyn EventSink,
     ) -> Result<Went, Error> {
-        Ok(match self.cut(id, reason, log, stat, sink)? {
+        Ok(match self.cut(id, reason, visit.log, visit.stat, sink)? {
             Cut::Done => Went::Changed,
             Cut::More => self.hashes_on(),
             Cut::Refused => Went::Over(Turn::Refused),
-            Cut::Failed(cause) => Went::Over(self.look_failed_at(spot, &cause)),
+            Cut::Failed(cause) => Went::Over(self.look_failed_at(visit.spot, &cause)),
         })
     }
 
@@ -231,14 +233,8 @@ impl Tailer {
     }
 
     /// Everything that is complete was taken: the last line may be whole without its newline.
-    fn at_end(
-        &mut self,
-        spot: &Spot,
-        id: Ulid,
-        log: &dyn Log,
-        stat: &Stat,
-        sink: &mut dyn EventSink,
-    ) -> Result<Went, Error> {
+    fn at_end(&mut self, visit: Visit<'_>, id: Ulid, sink: &mut dyn EventSink) -> Result<Went, Error> {
+        let Visit { spot, log, stat } = visit;
         self.caught_up(id, stat);
         if let (Spot::Path(..), Some(tracked)) = (spot, self.table.get_mut(id)) {
             tracked.changes = 0;
