@@ -1,7 +1,6 @@
 //! The cursor table: what every source shares below its hints.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,11 +36,13 @@ mod sweep;
 mod table;
 mod turn;
 mod unknown;
+mod whereabouts;
 mod whose;
 
 use handles::{Handles, handles_max};
 use repeats::Repeats;
 use table::{Key, Table, Tracked};
+use whereabouts::Listing;
 
 /// What a source watches, and how.
 pub struct SourceOptions {
@@ -160,13 +161,6 @@ pub struct Tailer {
     /// Devices that came back under another number, by root.
     adopted: BTreeMap<(usize, u64), u64>,
     worked_bytes: u64,
-}
-
-/// A directory below a root, and the names in it by inode number.
-struct Listing {
-    root: usize,
-    directory: PathBuf,
-    names: HashMap<u64, Vec<OsString>>,
 }
 
 struct WatchedRoot {

@@ -6,7 +6,7 @@ use ulid::Ulid;
 
 use super::steps::Spot;
 use super::table::Key;
-use super::whose::Whereabouts;
+use super::whereabouts::Whereabouts;
 use super::{Job, Tailer, Turn};
 use crate::error::Error;
 use crate::limits::{DRAIN_QUIET, FRAGMENT_BYTES_MAX, LAST_TURNS_MAX, REST_PATIENCE};
