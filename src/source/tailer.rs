@@ -34,6 +34,7 @@ mod resume;
 mod steps;
 mod sweep;
 mod table;
+mod tracked;
 mod turn;
 mod unknown;
 mod whereabouts;
@@ -41,7 +42,8 @@ mod whose;
 
 use handles::{Handles, handles_max};
 use repeats::Repeats;
-use table::{Key, Table, Tracked};
+use table::{Key, Table};
+use tracked::Tracked;
 use whereabouts::Listing;
 
 /// What a source watches, and how.

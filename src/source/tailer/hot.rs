@@ -7,7 +7,7 @@ use ulid::Ulid;
 
 use super::Tailer;
 use super::sweep::Found;
-use super::table::Tracked;
+use super::tracked::Tracked;
 use super::turn::is_gone;
 use crate::limits::DRAIN_QUIET;
 use crate::source::tree::Stat;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ulid::Ulid;
 
 use super::cut::Cut;
-use super::table::{Key, Seen, Tracked};
+use super::table::Key;
+use super::tracked::{Seen, Tracked};
 use super::whose::Looked;
 use super::{Tailer, Turn};
 use crate::error::Error;
