@@ -62,6 +62,10 @@ pub const FRAGMENT_BYTES_MAX: usize = 1024 * 1024;
 /// Turns that a file which nothing names has at the end of a run.
 pub const LAST_TURNS_MAX: u32 = 1024;
 
+/// Earlier files of a path that a new one there is compared with, the youngest first: two reads each, and the hashing
+/// of a chain where these fit.
+pub const FORERUNNERS_MAX: usize = 16;
+
 /// Open handles kept for recently active files. Half of `RLIMIT_NOFILE` bounds it too.
 pub const HANDLES_MAX: usize = 256;
 

@@ -28,16 +28,22 @@ fn pwrite(path: &Path, text: &str, at: u64) {
     file.write_all_at(text.as_bytes(), at).unwrap();
 }
 
+/// A log of at least so many bytes: a title, and long lines.
+fn titled(bytes_min: usize) -> String {
+    let mut text = String::from("{\"title\":\"A\"}\n");
+    while text.len() < bytes_min {
+        let line = format!("{{\"n\":{},\"pad\":\"{}\"}}\n", text.len(), "x".repeat(20_000));
+        text += &line;
+    }
+    text
+}
+
 #[test]
 fn a_chain_that_was_hashed_in_part_is_hashed_anew_when_the_cursor_has_moved() {
     let temp = tempfile::tempdir().unwrap();
     let top = temp.path().canonicalize().unwrap();
     let path = top.join("s.jsonl");
-    let mut text = String::from("{\"title\":\"A\"}\n");
-    while text.len() < 90 << 20 {
-        let line = format!("{{\"n\":{},\"pad\":\"{}\"}}\n", text.len(), "x".repeat(20_000));
-        text += &line;
-    }
+    let text = titled(90 << 20);
     fs::write(&path, &text).unwrap();
     let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
     let clock = TestClock::new();
@@ -323,11 +329,7 @@ fn a_full_queue_does_not_hash_for_ever() {
     let temp = tempfile::tempdir().unwrap();
     let top = temp.path().canonicalize().unwrap();
     let path = top.join("s.jsonl");
-    let mut text = String::from("{\"title\":\"A\"}\n");
-    while text.len() < 10 << 20 {
-        let line = format!("{{\"n\":{},\"pad\":\"{}\"}}\n", text.len(), "x".repeat(20_000));
-        text += &line;
-    }
+    let text = titled(10 << 20);
     fs::write(&path, &text).unwrap();
     let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
     let clock = TestClock::new();

@@ -10,6 +10,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
+use jiff::Timestamp;
 use rustix::fs::{CWD, FileType, FlockOperation, Mode, flock, mknodat};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -1268,6 +1269,18 @@ fn events_are_printed_once_they_are_committed() {
             (&json!(11), &json!(1), &none, &json!("/w==")),
         ]
     );
+}
+
+#[test]
+fn the_event_of_a_line_has_the_time_of_its_record() {
+    let sandbox = Sandbox::new();
+    append(sandbox.log("a.jsonl"), "one\ntwo\n{\"settled\":1}");
+    let micros = |at: &Value| at.as_str().unwrap().parse::<Timestamp>().unwrap().as_microsecond();
+    let ended = sandbox.once(&["--events"]).exits(0).no_error();
+    let said: Vec<_> = ended.json()[1..].iter().map(|event| micros(&event["at"])).collect();
+    let records = sandbox.envelopes();
+    let held: Vec<_> = records.iter().map(|record| micros(&record["appended_at"])).collect();
+    assert_eq!((said.len(), said), (3, held));
 }
 
 #[test]

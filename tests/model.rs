@@ -31,7 +31,7 @@ use tailspool::replay::{Head, Operation, Queued};
 use world::{Manner, World};
 
 const ACTIONS: usize = 50;
-const CASES: u64 = 1_500;
+const CASES: u64 = 3_000;
 
 /// What went wrong, and what had been done.
 struct Failure {

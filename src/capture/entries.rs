@@ -2,9 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ulid::Ulid;
 
-use crate::pure::entry::{self, Closed, Delete, Entry, Linked, New, Root, Rotate, Truncate};
-use crate::pure::record::{LogFile, path_to_text};
+use crate::pure::entry::{self, Closed, Delete, Entry, Linked, New, Root, Rotate, Settled, Truncate};
+use crate::pure::record::{LogFile, SettledTail, path_to_text};
 use crate::source::{Fact, Skipped, Transition};
 
 /// The ledger line of a transition.
@@ -76,6 +77,34 @@ pub(super) fn of_skipped(file: &LogFile, skipped: &Skipped) -> Entry {
         offset: skipped.offset,
         head: skipped.evidence.head,
         guard: skipped.evidence.guard,
+    })
+}
+
+/// The ledger line of a line without a newline, at this offset and with this number.
+pub(super) fn settled_entry(
+    file: &LogFile,
+    tail: &SettledTail,
+    (offset, line): (u64, Option<u64>),
+    batch: Option<Ulid>,
+    replaces: Option<Ulid>,
+) -> Entry {
+    let (path, path_base64) = path_to_text(&file.path);
+    Entry::Settled(Settled {
+        file_id: file.file_id,
+        epoch: file.epoch,
+        session_id: file.session_id().into_owned(),
+        path,
+        path_base64,
+        device: file.identity.device,
+        inode: file.identity.inode,
+        btime: file.identity.btime,
+        batch,
+        ulid: tail.ulid,
+        offset,
+        length: tail.length,
+        line,
+        blake3: tail.hash.to_hex().to_string(),
+        replaces,
     })
 }
 

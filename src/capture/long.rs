@@ -5,7 +5,8 @@ use std::io::{self, BufRead, Read};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::open::{Run, settled_entry};
+use super::entries::settled_entry;
+use super::open::Run;
 use super::{Capture, Committed, Oversized};
 use crate::disk::{Disk, Space, is_full};
 use crate::error::Error;

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use ulid::Ulid;
 
+use super::entries::settled_entry;
+use crate::clock::Clock;
 use crate::event::Event;
-use crate::pure::entry::{Captured, Entry, Settled};
+use crate::pure::entry::{Captured, Entry};
 use crate::pure::identity::Evidence;
 use crate::pure::lines::Line;
 use crate::pure::name::Batch;
-use crate::pure::record::{Ending, Envelopes, LogFile, SettledTail, path_to_text};
+use crate::pure::record::{Ending, Envelopes, LogFile, SettledTail, appended_at, path_to_text};
 use crate::pure::ulids::Ulids;
 use crate::queue::outgoing::Layout;
 use crate::source::Block;
@@ -89,39 +92,23 @@ impl Run {
     }
 }
 
-/// When the lines of a block were accepted.
-pub(super) struct Stamp<'a> {
+/// When lines were accepted; their records and their events say the same.
+pub(super) struct Stamp {
+    pub(super) at: Timestamp,
     /// As `appended_at`.
-    pub(super) text: &'a str,
-    pub(super) unix_ms: u64,
+    text: String,
+    unix_ms: u64,
 }
 
-/// The ledger line of a line without a newline, at this offset and with this number.
-pub(super) fn settled_entry(
-    file: &LogFile,
-    tail: &SettledTail,
-    (offset, line): (u64, Option<u64>),
-    batch: Option<Ulid>,
-    replaces: Option<Ulid>,
-) -> Entry {
-    let (path, path_base64) = path_to_text(&file.path);
-    Entry::Settled(Settled {
-        file_id: file.file_id,
-        epoch: file.epoch,
-        session_id: file.session_id().into_owned(),
-        path,
-        path_base64,
-        device: file.identity.device,
-        inode: file.identity.inode,
-        btime: file.identity.btime,
-        batch,
-        ulid: tail.ulid,
-        offset,
-        length: tail.length,
-        line,
-        blake3: tail.hash.to_hex().to_string(),
-        replaces,
-    })
+impl Stamp {
+    pub(super) fn now(clock: &dyn Clock) -> Self {
+        let at = clock.utc();
+        Self {
+            at,
+            text: appended_at(at),
+            unix_ms: clock.unix_ms(),
+        }
+    }
 }
 
 impl OpenBatch {
@@ -174,7 +161,7 @@ impl OpenBatch {
     }
 
     /// Adds a line to the run; its record, unless the line is blank.
-    pub(super) fn push(&mut self, line: &Line<'_>, stamp: &Stamp<'_>, replaces: Option<Ulid>, ulids: &mut Ulids) {
+    pub(super) fn push(&mut self, line: &Line<'_>, stamp: &Stamp, replaces: Option<Ulid>, ulids: &mut Ulids) {
         let Some(run) = &mut self.run else { return };
         run.to = line.end();
         if line.bytes.is_empty() {
@@ -194,7 +181,7 @@ impl OpenBatch {
             terminated: true,
             replaces,
         };
-        run.envelopes.push(&mut self.bytes, ulid, stamp.text, line, ending);
+        run.envelopes.push(&mut self.bytes, ulid, &stamp.text, line, ending);
     }
 
     /// Adds a line to the run that was captured before it had its newline.
@@ -210,7 +197,7 @@ impl OpenBatch {
         &mut self,
         file: &Arc<LogFile>,
         line: &Line<'_>,
-        stamp: &Stamp<'_>,
+        stamp: &Stamp,
         replaces: Option<Ulid>,
         ulids: &mut Ulids,
     ) -> SettledTail {
@@ -222,7 +209,7 @@ impl OpenBatch {
             terminated: false,
             replaces,
         };
-        Envelopes::of(file).push(&mut self.bytes, ulid, stamp.text, line, ending);
+        Envelopes::of(file).push(&mut self.bytes, ulid, &stamp.text, line, ending);
         let tail = SettledTail {
             ulid,
             length: line.bytes.len() as u64,

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use ulid::Ulid;
 
 use super::Capture;
@@ -15,7 +16,7 @@ use crate::ledger::history;
 use crate::limits::READ_BYTES;
 use crate::pure::chain::Chain;
 use crate::pure::lines::{Line, lines};
-use crate::pure::record::{Ending, LogFile, Traits, appended_at};
+use crate::pure::record::{Ending, LogFile, Traits};
 use crate::show::Shown;
 use crate::source::{
     Block, Changed, EventSink, Fact, First, LongLine, LongVerdict, SettleVerdict, Transition, Verdict,
@@ -48,12 +49,7 @@ impl EventSink for Capture {
     }
 
     fn lines(&mut self, block: &Block<'_>) -> Result<usize, Error> {
-        let accepted_at = self.clock.utc();
-        let text = appended_at(accepted_at);
-        let stamp = Stamp {
-            text: &text,
-            unix_ms: self.clock.unix_ms(),
-        };
+        let stamp = Stamp::now(&*self.clock);
         let mut first = block.first;
         let (mut taken, mut noted) = (0, 0);
         for line in lines(&block.bytes[block.lead..], block.offset, block.number) {
@@ -165,20 +161,20 @@ impl Capture {
         Ok(self.open.is_empty())
     }
 
-    fn push(&mut self, file: &Arc<LogFile>, line: &Line<'_>, stamp: &Stamp<'_>, replaces: Option<Ulid>) {
+    fn push(&mut self, file: &Arc<LogFile>, line: &Line<'_>, stamp: &Stamp, replaces: Option<Ulid>) {
         self.open.push(line, stamp, replaces, &mut self.ulids);
         if !line.bytes.is_empty() {
             let ending = Ending {
                 terminated: true,
                 replaces,
             };
-            self.observe_line(file, line, ending);
+            self.observe_line(file, line, ending, stamp.at);
         }
     }
 
-    fn observe_line(&mut self, file: &Arc<LogFile>, line: &Line<'_>, ending: Ending) {
+    fn observe_line(&mut self, file: &Arc<LogFile>, line: &Line<'_>, ending: Ending, at: Timestamp) {
         if self.observer.is_some() {
-            let (length, at) = (line.bytes.len() as u64, self.clock.utc());
+            let length = line.bytes.len() as u64;
             let event = Event::of_line(file, line.offset, length, Some(line.bytes), ending, at);
             self.open.events.push(event);
         }
@@ -202,11 +198,7 @@ impl Capture {
             number: tail.number(),
             bytes: &bytes,
         };
-        let (text, replaces) = (appended_at(self.clock.utc()), before.map(|before| before.ulid));
-        let stamp = Stamp {
-            text: &text,
-            unix_ms: self.clock.unix_ms(),
-        };
+        let (stamp, replaces) = (Stamp::now(&*self.clock), before.map(|before| before.ulid));
         let settled = self
             .open
             .push_settled(tail.file(), &line, &stamp, replaces, &mut self.ulids);
@@ -214,7 +206,7 @@ impl Capture {
             terminated: false,
             replaces,
         };
-        self.observe_line(tail.file(), &line, ending);
+        self.observe_line(tail.file(), &line, ending, stamp.at);
         Ok(SettleVerdict::Taken(settled))
     }
 }

@@ -1,17 +1,19 @@
 //! The state that the ledger adds up to: a cursor is a fold of the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use crate::pure::chain::Suffix;
 use crate::pure::commit::Commit;
-use crate::pure::entry::{Captured, Entry, New, Rotate, Settled, Truncate};
-use crate::pure::identity::{Evidence, Identity, Window};
-use crate::pure::record::{SettledTail, path_from_text};
+use crate::pure::entry::{Entry, Settled};
+use crate::pure::record::SettledTail;
+
+mod file;
+
+use file::Place;
+pub use file::{FileState, Presence, Told};
 
 /// Where a commit ends in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,235 +49,6 @@ pub struct Fold {
     /// The files of facts that are not sealed yet.
     #[serde(skip)]
     touched: BTreeSet<Ulid>,
-}
-
-/// What is known of one file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FileState {
-    /// Which file.
-    pub file_id: Ulid,
-    /// Its stem.
-    pub session_id: String,
-    /// Its path, as text.
-    pub path: String,
-    /// The exact path when it is not UTF-8.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path_base64: Option<String>,
-    /// Device, of the identity.
-    pub device: u64,
-    /// Inode, of the identity.
-    pub inode: u64,
-    /// Birth, of the identity.
-    pub btime: Option<Timestamp>,
-    /// The current epoch.
-    pub epoch: u64,
-    /// Physical lines before the offset; null where they were never counted.
-    pub line: Option<u64>,
-    /// The byte after the last captured line.
-    pub offset: u64,
-    /// Null at offset 0.
-    pub head: Option<Window>,
-    /// Null at offset 0.
-    pub guard: Option<Window>,
-    /// What still stands behind a stretch that is being read again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub suffix: Option<Suffix>,
-    /// The last line, captured before it had a newline.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settled: Option<SettledTail>,
-    /// Other paths that were noted as showing it, as text.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub links: Vec<String>,
-    /// Where in the ledger it is told of.
-    #[serde(default)]
-    pub told: Option<Told>,
-    /// Whether it is still there.
-    pub state: Presence,
-}
-
-/// A stretch of the ledger that holds every line of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
-    /// Where the commit before the first of them ends.
-    pub from: Mark,
-    /// Where the last commit with one of them ends.
-    pub to: Mark,
-}
-
-/// Whether a file is still there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Presence {
-    /// At its path, as far as we know.
-    Followed,
-    /// Its path does not show it any more, and what its writer still adds is read.
-    Former,
-    /// Following has ended; kept, since it may come back.
-    Gone,
-}
-
-impl FileState {
-    /// Which inode it is.
-    #[must_use]
-    pub fn identity(&self) -> Identity {
-        Identity {
-            device: self.device,
-            inode: self.inode,
-            btime: self.btime,
-        }
-    }
-
-    /// The evidence beside the offset.
-    #[must_use]
-    pub fn evidence(&self) -> Option<Evidence> {
-        Some(Evidence {
-            head: self.head?,
-            guard: self.guard?,
-        })
-    }
-
-    /// Its path; None when the state is damaged.
-    #[must_use]
-    pub fn path(&self) -> Option<PathBuf> {
-        path_from_text(&self.path, self.path_base64.as_deref())
-    }
-
-    /// A file that stands here now.
-    fn at(place: &Place<'_>) -> Self {
-        Self {
-            file_id: place.file_id,
-            session_id: place.session_id.to_owned(),
-            path: place.path.to_owned(),
-            path_base64: place.path_base64.cloned(),
-            device: place.identity.device,
-            inode: place.identity.inode,
-            btime: place.identity.btime,
-            epoch: 0,
-            line: Some(0),
-            offset: 0,
-            head: None,
-            guard: None,
-            suffix: None,
-            settled: None,
-            links: Vec::new(),
-            told: None,
-            state: Presence::Followed,
-        }
-    }
-
-    /// It stands there from now on.
-    fn move_to(&mut self, place: &Place<'_>) {
-        place.session_id.clone_into(&mut self.session_id);
-        place.path.clone_into(&mut self.path);
-        self.path_base64 = place.path_base64.cloned();
-        let Identity { device, inode, btime } = place.identity;
-        (self.device, self.inode, self.btime) = (device, inode, btime);
-        self.state = Presence::Followed;
-    }
-
-    fn truncate(&mut self, cut: &Truncate) -> Result<(), String> {
-        if self.epoch + 1 != cut.epoch || self.offset != cut.was || cut.kept > cut.was {
-            return Err(format!(
-                "a truncation at {} into epoch {} does not follow epoch {} at {}",
-                cut.was, cut.epoch, self.epoch, self.offset
-            ));
-        }
-        self.suffix = match cut.kept_from {
-            None => None,
-            Some(from) => Some(Suffix {
-                from,
-                to: self.suffix.map_or(self.offset, |suffix| suffix.to),
-                lines: cut.kept_from_lines.unwrap_or(0),
-                guard: self
-                    .suffix
-                    .map(|suffix| suffix.guard)
-                    .or(self.guard)
-                    .ok_or("a suffix is kept of nothing")?,
-            }),
-        };
-        self.epoch = cut.epoch;
-        (self.line, self.offset, self.head, self.guard) = (cut.kept_lines, cut.kept, cut.head, cut.guard);
-        // The last line stands if what is before it does.
-        self.settled = self.settled.filter(|_| self.suffix.is_some());
-        Ok(())
-    }
-
-    fn captured(&mut self, run: &Captured) -> Result<(), String> {
-        let fits = run.line.map(|line| line - 1) == self.line;
-        if self.epoch != run.epoch || self.offset != run.from || !fits || run.to <= run.from {
-            return Err(format!(
-                "a run of file {} from {} in epoch {} (line {:?}) does not follow its cursor at {} in epoch {} ({:?} lines)",
-                run.file_id, run.from, run.epoch, run.line, self.offset, self.epoch, self.line
-            ));
-        }
-        if run.settled.is_some() && run.settled != self.settled.map(|settled| settled.ulid) {
-            return Err(format!(
-                "a run of file {} begins with a line that was not settled",
-                run.file_id
-            ));
-        }
-        self.offset = run.to;
-        let lines = run.lines + run.blank + u64::from(run.settled.is_some());
-        self.line = self.line.map(|line| line + lines);
-        (self.head, self.guard) = (Some(run.head), Some(run.guard));
-        (self.device, self.inode, self.btime) = (run.device, run.inode, run.btime);
-        self.settled = self.settled.filter(|_| self.suffix.is_some());
-        if let Some(suffix) = self.suffix.filter(|suffix| suffix.from <= run.to) {
-            if suffix.from != run.to {
-                return Err(format!("a run of file {} reaches into what was kept", run.file_id));
-            }
-            self.line = self.line.map(|line| line + suffix.lines);
-            (self.offset, self.guard, self.suffix) = (suffix.to, Some(suffix.guard), None);
-        }
-        Ok(())
-    }
-}
-
-/// Where a `new` or a `rotate` says that a file stands.
-struct Place<'a> {
-    file_id: Ulid,
-    epoch: u64,
-    session_id: &'a str,
-    path: &'a str,
-    path_base64: Option<&'a String>,
-    identity: Identity,
-    continues: Option<u64>,
-}
-
-impl<'a> From<&'a New> for Place<'a> {
-    fn from(new: &'a New) -> Self {
-        Self {
-            file_id: new.file_id,
-            epoch: new.epoch,
-            session_id: &new.session_id,
-            path: &new.path,
-            path_base64: new.path_base64.as_ref(),
-            identity: Identity {
-                device: new.device,
-                inode: new.inode,
-                btime: new.btime,
-            },
-            continues: new.continues,
-        }
-    }
-}
-
-impl<'a> From<&'a Rotate> for Place<'a> {
-    fn from(rotate: &'a Rotate) -> Self {
-        Self {
-            file_id: rotate.file_id,
-            epoch: rotate.epoch,
-            session_id: &rotate.session_id,
-            path: &rotate.path,
-            path_base64: rotate.path_base64.as_ref(),
-            identity: Identity {
-                device: rotate.device,
-                inode: rotate.inode,
-                btime: rotate.btime,
-            },
-            continues: rotate.continues,
-        }
-    }
 }
 
 impl Default for Fold {

@@ -62,22 +62,18 @@ impl FailingTree {
         }
     }
 
+    /// Device and inode of a directory.
+    fn identity(&self, directory: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+        let found = self.tree.stat(directory, Path::new(""))?.identity;
+        Ok((found.device, found.inode))
+    }
+
     /// The look at what is below a root, by its path in the tree.
     fn look_below(&self, root: BorrowedFd<'_>, relative: &Path) -> io::Result<()> {
         let roots = self.roots.borrow();
-        let root = roots.get(&identity(root)?).map_or(Path::new(""), PathBuf::as_path);
+        let root = roots.get(&self.identity(root)?).map_or(Path::new(""), PathBuf::as_path);
         self.failures.look(&plain(&root.join(relative)))
     }
-}
-
-#[allow(
-    clippy::unnecessary_cast,
-    clippy::cast_sign_loss,
-    reason = "the type differs between platforms"
-)]
-fn identity(directory: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
-    let found = rustix::fs::fstat(directory)?;
-    Ok((found.st_dev as u64, found.st_ino))
 }
 
 impl Tree for FailingTree {
@@ -85,7 +81,7 @@ impl Tree for FailingTree {
         let in_tree = path.strip_prefix(&self.top).unwrap_or(path);
         self.failures.look(in_tree)?;
         let root = self.tree.open_root(path)?;
-        let key = identity(root.as_fd())?;
+        let key = self.identity(root.as_fd())?;
         self.roots.borrow_mut().insert(key, in_tree.to_owned());
         Ok(root)
     }

@@ -12,45 +12,86 @@ use crate::limits::PASS_MS_MAX;
 /// One line of a script. Paths are relative to the tree and stay in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
-#[allow(missing_docs, reason = "docs/formats.md has the keys in a table")]
 pub enum Operation {
     /// Gives a file this content in place; makes it, and the directories above it, if they are missing.
     Write {
+        /// Which file.
         path: String,
+        /// Its content, if that is UTF-8.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
+        /// Its content otherwise.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         base64: Option<String>,
     },
     /// Appends to a file; makes it, and the directories above it, if they are missing.
     Append {
+        /// Which file.
         path: String,
+        /// What is appended, if that is UTF-8.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
+        /// What is appended otherwise.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         base64: Option<String>,
     },
     /// Gives a file or directory another name, in place of a file that has it.
-    Rename { from: String, to: String },
+    Rename {
+        /// The name that it has.
+        from: String,
+        /// The name that it gets.
+        to: String,
+    },
     /// Gives a file this size.
-    Truncate { path: String, size: u64 },
+    Truncate {
+        /// Which file.
+        path: String,
+        /// In bytes; what is added are NULs.
+        size: u64,
+    },
     /// Removes a file, a symlink, or a directory with all in it.
-    Remove { path: String },
+    Remove {
+        /// Which.
+        path: String,
+    },
     /// Makes a directory.
-    Mkdir { path: String },
-    /// Changes permissions; `mode` is octal.
-    Chmod { path: String, mode: String },
+    Mkdir {
+        /// Where.
+        path: String,
+    },
+    /// Changes permissions.
+    Chmod {
+        /// Of what.
+        path: String,
+        /// The permissions, as an octal number up to 7777.
+        mode: String,
+    },
     /// Makes a symlink.
-    Symlink { path: String, target: String },
+    Symlink {
+        /// Where.
+        path: String,
+        /// Where it leads to; `..` stands before names only.
+        target: String,
+    },
     /// Gives a file a second name.
-    Hardlink { from: String, to: String },
+    Hardlink {
+        /// The name that it has.
+        from: String,
+        /// The name that it gets beside that.
+        to: String,
+    },
     /// Two seconds pass, the source takes one whole pass, and what it found is committed.
     Look,
     /// Time passes.
-    Pass { ms: u64 },
+    Pass {
+        /// Milliseconds, at most [`PASS_MS_MAX`].
+        ms: u64,
+    },
     /// Looks at this path end with this error, until it is named again with null.
     Fail {
+        /// A file or a directory; `.` is the tree.
         path: String,
+        /// The name of the error, such as `EACCES`.
         // As null it is a word of its own, so it must not be missing by mistake.
         #[serde(deserialize_with = "Option::deserialize")]
         errno: Option<String>,

@@ -1,13 +1,11 @@
 //! The cursor table: what every source shares below its hints.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use globset::GlobSet;
-
 use ulid::Ulid;
 
 use super::fetched::Fetched;
@@ -36,13 +34,17 @@ mod resume;
 mod steps;
 mod sweep;
 mod table;
+mod tracked;
 mod turn;
 mod unknown;
+mod whereabouts;
 mod whose;
 
 use handles::{Handles, handles_max};
 use repeats::Repeats;
-use table::{Key, Table, Tracked};
+use table::{Key, Table};
+use tracked::Tracked;
+use whereabouts::Listing;
 
 /// What a source watches, and how.
 pub struct SourceOptions {
@@ -157,19 +159,10 @@ pub struct Tailer {
     unknown: BTreeMap<PathBuf, u64>,
     /// What was said of a path, by its code.
     told: BTreeSet<(PathBuf, &'static str)>,
-    /// The same, of what is said once whatever becomes of it.
-    told_for_good: BTreeSet<(PathBuf, &'static str)>,
     symlinks: BTreeSet<PathBuf>,
     /// Devices that came back under another number, by root.
     adopted: BTreeMap<(usize, u64), u64>,
     worked_bytes: u64,
-}
-
-/// A directory below a root, and the names in it by inode number.
-struct Listing {
-    root: usize,
-    directory: PathBuf,
-    names: HashMap<u64, Vec<OsString>>,
 }
 
 struct WatchedRoot {
@@ -180,6 +173,8 @@ struct WatchedRoot {
     first_pass: FirstPass,
     /// The last path that is watched, when there are more than may be.
     last: Option<Key>,
+    /// That there are more was said.
+    overflow_told: bool,
 }
 
 /// Whether everything below a root was looked at once.
@@ -233,11 +228,10 @@ impl Tailer {
             missing: BTreeSet::new(),
             queued_formers: BTreeSet::new(),
             sweep: 0,
-            ids: Ulids::above(ulid::Ulid::nil(), system_random()),
+            ids: Ulids::above(Ulid::nil(), system_random()),
             fetched: Fetched::new(),
             unknown: BTreeMap::new(),
             told: BTreeSet::new(),
-            told_for_good: BTreeSet::new(),
             symlinks: BTreeSet::new(),
             adopted: BTreeMap::new(),
             worked_bytes: 0,

@@ -6,12 +6,11 @@
 //!   misses it at its path, if it can be found there, it must come);
 //! - a file that moved, or came back, and was rewritten too: it goes on, or is new;
 //! - a new file that repeats one which has a name still, but none of a log, and none in its directory if it left its
-//!   path only now; or one that nothing can be seen of; or one that is not the last which stood at its path;
+//!   path only now, or one that nothing can be seen of;
 //! - a last line without newline, from 10 s after its last byte to 10 s after the look that found it quiet; whether
 //!   one that was captured is remembered where another part of its file is rewritten.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 
 use tailspool::event::{Detail, Event};
 use ulid::Ulid;
@@ -165,7 +164,7 @@ impl Oracle {
         if let Some((id, _)) = all.get(&file).and_then(|seen| seen.start.as_ref())
             && *id != one.id
         {
-            if stood || one.states.iter().any(|state| state.holds(content)) {
+            if stood || one.states.iter().all(|state| state.holds(content)) {
                 return Err(format!("what was followed as {} is new", one.path));
             }
             (one.file, one.is_robbed, one.shown) = (None, true, false);
@@ -233,7 +232,6 @@ impl Oracle {
             quiet_ms: Some(world.now_ms),
             hot_ms: None,
         };
-        let rivals = self.followed.iter().filter(|before| before.path == path).count();
         let before = self.followed.iter().position(|before| before.id == id);
         if let Some(before) = before {
             let before = self.followed.remove(before);
@@ -243,11 +241,7 @@ impl Oracle {
                 return Err(format!("{path} goes on as a file that it is not"));
             }
         } else if let Some(before) = self.followed.iter().find(|before| {
-            let is_last = rivals == 1 || before.shown;
-            before.path == path
-                && is_last
-                && before.is_gone(world)
-                && before.states.iter().all(|state| repeats(state, content))
+            before.path == path && before.is_gone(world) && before.states.iter().all(|state| repeats(state, content))
         }) {
             return Err(format!(
                 "{path} is new, and repeats all that was captured of {}",
@@ -291,15 +285,12 @@ impl Followed {
 
     fn differs(&self, right: &[Went], seen: &Seen, world: &World) -> String {
         let names = self.file.map(|file| &world.files[file].names);
-        let mut text = format!("{} (now {names:?}, {} ms):\n", self.path, world.now_ms);
-        for went in right {
-            let _ = writeln!(text, "  right were: cut {:?}{}", went.cut, shown(&went.records));
-        }
-        text + &format!(
-            "  there came: cut {:?}{} of {:?}",
-            seen.cuts,
-            shown(&seen.records),
-            seen.ids
+        let answer = |went: &Went| format!("  right were: cut {:?}{}\n", went.cut, shown(&went.records));
+        let answers: String = right.iter().map(answer).collect();
+        let came = format!("cut {:?}{} of {:?}", seen.cuts, shown(&seen.records), seen.ids);
+        format!(
+            "{} (now {names:?}, {} ms):\n{answers}  there came: {came}",
+            self.path, world.now_ms
         )
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::table::Key;
-use super::whose::is_no_entry;
+use super::whereabouts::is_no_entry;
 use super::{Tailer, Turn};
 use crate::error::Error;
 use crate::pure::record::LogFile;

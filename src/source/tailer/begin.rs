@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ulid::Ulid;
 
 use super::Tailer;
-use super::table::{Key, Tracked};
+use super::table::Key;
+use super::tracked::Tracked;
 use crate::error::Error;
 use crate::limits::READ_BYTES;
 use crate::pure::identity::{Evidence, Window, window_bytes};

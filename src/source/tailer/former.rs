@@ -6,7 +6,7 @@ use ulid::Ulid;
 
 use super::steps::Spot;
 use super::table::Key;
-use super::whose::Whereabouts;
+use super::whereabouts::Whereabouts;
 use super::{Job, Tailer, Turn};
 use crate::error::Error;
 use crate::limits::{DRAIN_QUIET, FRAGMENT_BYTES_MAX, LAST_TURNS_MAX, REST_PATIENCE};
@@ -34,10 +34,10 @@ impl Tailer {
         }
     }
 
-    /// The file that left a path last, of those that are followed on and were not found elsewhere.
-    pub(super) fn last_former(&self, key: &Key) -> Option<Ulid> {
-        let there = self.former_at.get(key)?.iter().rev();
-        there.copied().find(|id| !self.is_moving(*id))
+    /// The files that left a path, are followed on and were not found elsewhere, the last one first.
+    pub(super) fn formers_at(&self, key: &Key) -> impl Iterator<Item = Ulid> {
+        let there = self.former_at.get(key).into_iter().flatten().rev();
+        there.copied().filter(|id| !self.is_moving(*id))
     }
 
     /// A file is followed at a path again, or not any more.

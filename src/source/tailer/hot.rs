@@ -7,6 +7,7 @@ use ulid::Ulid;
 
 use super::Tailer;
 use super::sweep::Found;
+use super::tracked::Tracked;
 use super::turn::is_gone;
 use crate::limits::DRAIN_QUIET;
 use crate::source::tree::Stat;
@@ -38,7 +39,7 @@ impl Tailer {
                 continue;
             };
             let (key, root, size) = (tracked.key(), tracked.root, tracked.size);
-            let needs = self.needs(id, self.stat_path(&key, root), now);
+            let needs = self.needs(tracked, self.stat_path(&key, root), now);
             if needs.turn && !self.is_over(&key, root) {
                 let identity = None;
                 moved.push(Found {
@@ -61,15 +62,7 @@ impl Tailer {
         self.queue(moved, Vec::new());
     }
 
-    fn needs(&self, id: Ulid, found: io::Result<Stat>, now: Instant) -> Needs {
-        let nothing = Needs {
-            turn: false,
-            is_cold: true,
-            is_quiet: false,
-        };
-        let Some(tracked) = self.table.get(id) else {
-            return nothing;
-        };
+    fn needs(&self, tracked: &Tracked, found: io::Result<Stat>, now: Instant) -> Needs {
         let waits = tracked.racy_until.is_some() || tracked.has_untried_tail();
         let is_cold = tracked.hot_until.is_none_or(|until| now >= until) && !waits;
         let last = is_cold && tracked.hot_until.is_some();

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::table::{Key, Tracked};
+use super::table::Key;
+use super::tracked::Tracked;
 use super::{FirstPass, Tailer, WatchedRoot};
 use crate::error::Error;
 use crate::pure::fold::{FileState, Fold, Presence};
@@ -96,6 +97,7 @@ impl WatchedRoot {
             root,
             directory: None,
             last: None,
+            overflow_told: false,
         }
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ulid::Ulid;
 
 use super::cut::Cut;
-use super::table::{Key, Seen, Tracked};
+use super::table::Key;
+use super::tracked::{Seen, Tracked};
 use super::whose::Looked;
 use super::{Tailer, Turn};
 use crate::error::Error;
@@ -24,6 +25,14 @@ pub(super) enum Spot {
     File(Ulid),
 }
 
+/// One look of a visit: where, at which open file, and what that says of itself.
+#[derive(Clone, Copy)]
+struct Visit<'a> {
+    spot: &'a Spot,
+    log: &'a dyn Log,
+    stat: &'a Stat,
+}
+
 /// What one step of a visit came to.
 enum Went {
     /// This many bytes were worked through; look again.
@@ -31,6 +40,16 @@ enum Went {
     /// The file changed under the reading, so many times at most; look again.
     Changed,
     Over(Turn),
+}
+
+impl From<Verdict> for Went {
+    /// A transition was offered: look again, unless it was refused.
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Taken => Self::On(0),
+            Verdict::Refused => Self::Over(Turn::Refused),
+        }
+    }
 }
 
 impl Tailer {
@@ -74,9 +93,11 @@ impl Tailer {
             Ok(_) => return Ok(Went::Over(self.not_known_at(spot, "it is not a regular file"))),
             Err(error) => return Ok(Went::Over(self.look_failed_at(spot, &error))),
         };
+        let stat = &stat;
+        let visit = Visit { spot, log, stat };
         let looked = match spot {
-            Spot::Path(key, root) => self.look_at(key, *root, log, &stat, sink)?,
-            Spot::File(id) => self.look_at_ours(*id, log, &stat),
+            Spot::Path(key, root) => self.look_at(key, *root, log, stat, sink)?,
+            Spot::File(id) => self.look_at_ours(*id, log, stat),
         };
         let (look, whom) = match looked {
             Looked::Look(look, whom) => (look, whom),
@@ -94,8 +115,8 @@ impl Tailer {
         }
         match (next, spot, whom) {
             (Step::Wait, _, _) => Ok(self.wait_at(spot, look)),
-            (Step::Append, _, Some(id)) => self.append(spot, id, log, &stat, sink),
-            (Step::Stay, _, Some(id)) => self.at_end(spot, id, log, &stat, sink),
+            (Step::Append, _, Some(id)) => self.append(visit, id, sink),
+            (Step::Stay, _, Some(id)) => self.at_end(visit, id, sink),
             (Step::Withdraw, _, Some(id)) => {
                 if let Some(tracked) = self.table.get_mut(id) {
                     tracked.cursor.tail = None;
@@ -103,14 +124,16 @@ impl Tailer {
                 }
                 Ok(Went::On(0))
             }
-            (Step::Truncate(reason), _, Some(id)) => self.went_after_cut(spot, id, reason, log, &stat, sink),
-            (Step::New | Step::Rotate, Spot::Path(key, root), _) => went(self.begin(key, *root, log, &stat, sink)?),
-            (Step::Resume | Step::Replace, Spot::Path(key, root), Some(id)) => {
-                went(self.resume_at(key, *root, id, &stat, sink)?)
+            (Step::Truncate(reason), _, Some(id)) => self.went_after_cut(visit, id, reason, sink),
+            (Step::New | Step::Rotate, Spot::Path(key, root), _) => {
+                self.begin(key, *root, log, stat, sink).map(Went::from)
             }
-            (Step::Succeed, Spot::Path(key, _), Some(id)) => went(self.succeed(key, id, &stat, sink)?),
-            (Step::Link, Spot::Path(key, _), Some(id)) => self.link(key, id, &stat, sink),
-            (Step::Delete, Spot::Path(key, _), _) => went(self.delete(key, sink)?),
+            (Step::Resume | Step::Replace, Spot::Path(key, root), Some(id)) => {
+                self.resume_at(key, *root, id, stat, sink).map(Went::from)
+            }
+            (Step::Succeed, Spot::Path(key, _), Some(id)) => self.succeed(key, id, stat, sink).map(Went::from),
+            (Step::Link, Spot::Path(key, _), Some(id)) => self.link(key, id, stat, sink),
+            (Step::Delete, Spot::Path(key, _), _) => self.delete(key, sink).map(Went::from),
             // A file that is visited by its handle is its own; nothing else is known of it.
             _ => Ok(Went::Over(self.not_known_at(spot, "nothing can be said of it"))),
         }
@@ -131,14 +154,8 @@ impl Tailer {
     }
 
     /// Reads on, up to a turn.
-    fn append(
-        &mut self,
-        spot: &Spot,
-        id: Ulid,
-        log: &dyn Log,
-        stat: &Stat,
-        sink: &mut dyn EventSink,
-    ) -> Result<Went, Error> {
+    fn append(&mut self, visit: Visit<'_>, id: Ulid, sink: &mut dyn EventSink) -> Result<Went, Error> {
+        let Visit { spot, log, stat } = visit;
         let once = self.once;
         let Some(tracked) = self.table.get_mut(id) else {
             return Ok(Went::Over(Turn::Done));
@@ -162,30 +179,28 @@ impl Tailer {
             taken
         };
         Ok(match progress {
-            Progress::CaughtUp => return self.at_end(spot, id, log, stat, sink),
+            Progress::CaughtUp => return self.at_end(visit, id, sink),
             Progress::Worked(bytes) => Went::On(bytes),
             Progress::Refused => Went::Over(Turn::Refused),
             Progress::NoRoom(length) => Went::Over(self.no_room(id, length)),
             Progress::Changed => Went::Changed,
-            Progress::Misfit => return self.went_after_cut(spot, id, Reason::Rewritten, log, stat, sink),
+            Progress::Misfit => return self.went_after_cut(visit, id, Reason::Rewritten, sink),
             Progress::Failed(cause) => Went::Over(self.look_failed_at(spot, &cause)),
         })
     }
 
     fn went_after_cut(
         &mut self,
-        spot: &Spot,
+        visit: Visit<'_>,
         id: Ulid,
         reason: Reason,
-        log: &dyn Log,
-        stat: &Stat,
         sink: &mut dyn EventSink,
     ) -> Result<Went, Error> {
-        Ok(match self.cut(id, reason, log, stat, sink)? {
+        Ok(match self.cut(id, reason, visit.log, visit.stat, sink)? {
             Cut::Done => Went::Changed,
             Cut::More => self.hashes_on(),
             Cut::Refused => Went::Over(Turn::Refused),
-            Cut::Failed(cause) => Went::Over(self.look_failed_at(spot, &cause)),
+            Cut::Failed(cause) => Went::Over(self.look_failed_at(visit.spot, &cause)),
         })
     }
 
@@ -219,14 +234,8 @@ impl Tailer {
     }
 
     /// Everything that is complete was taken: the last line may be whole without its newline.
-    fn at_end(
-        &mut self,
-        spot: &Spot,
-        id: Ulid,
-        log: &dyn Log,
-        stat: &Stat,
-        sink: &mut dyn EventSink,
-    ) -> Result<Went, Error> {
+    fn at_end(&mut self, visit: Visit<'_>, id: Ulid, sink: &mut dyn EventSink) -> Result<Went, Error> {
+        let Visit { spot, log, stat } = visit;
         self.caught_up(id, stat);
         if let (Spot::Path(..), Some(tracked)) = (spot, self.table.get_mut(id)) {
             tracked.changes = 0;
@@ -332,13 +341,4 @@ impl Tailer {
         }
         self.unknown.remove(&*path);
     }
-}
-
-/// A transition was offered: look again, unless it was refused.
-#[allow(clippy::unnecessary_wraps, reason = "it ends the arms of a match of results")]
-fn went(verdict: Verdict) -> Result<Went, Error> {
-    Ok(match verdict {
-        Verdict::Taken => Went::On(0),
-        Verdict::Refused => Went::Over(Turn::Refused),
-    })
 }

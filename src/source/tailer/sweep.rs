@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use ulid::Ulid;
+
 use super::table::Key;
 use super::{FirstPass, Job, LOOK_FAILED, Queued, Tailer};
 use crate::error::ErrorKind;
@@ -130,7 +132,7 @@ impl Tailer {
         }
     }
 
-    pub(super) fn queue_former(&mut self, id: ulid::Ulid) {
+    pub(super) fn queue_former(&mut self, id: Ulid) {
         if self.queued_formers.insert(id) {
             self.work.push_back(Job::Former(id));
         }
@@ -148,11 +150,10 @@ impl Tailer {
         self.roots[root].last = paths.get(files_max.saturating_sub(1)).cloned();
         walk.found
             .retain(|found| found.root != root || !self.is_over(&found.key, root));
-        let path = self.roots[root].root.resolved.clone();
-        let code = "watcher.bounded_walk_overflow";
-        if self.told_for_good.insert((path.clone(), code)) {
-            let shown = Shown::path(&path).to_string();
-            log::warn!(code = code, root = shown.as_str(), max_files = files_max, overflow_count = over;
+        let watched = &mut self.roots[root];
+        if !std::mem::replace(&mut watched.overflow_told, true) {
+            let shown = Shown::path(&watched.root.resolved).to_string();
+            log::warn!(code = "watcher.bounded_walk_overflow", root = shown.as_str(), max_files = files_max, overflow_count = over;
                 "{shown} holds {over} files more than the {files_max} that are watched: the last ones by path are left alone");
         }
     }

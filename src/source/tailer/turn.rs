@@ -97,7 +97,7 @@ impl Tailer {
     /// up after a while.
     pub(super) fn rest(&mut self, key: &Key, shown: Option<Identity>, sink: &mut dyn EventSink) -> Result<Turn, Error> {
         let here = self.table.here(key.bytes());
-        let former = self.last_former(key);
+        let former = self.formers_at(key).next();
         for id in here.into_iter().chain(former) {
             let identity = self.table.get(id).map(|tracked| tracked.cursor.file.identity);
             if identity.is_some_and(|identity| shown.is_some_and(|shown| identity.same(&shown))) {
@@ -121,7 +121,9 @@ impl Tailer {
             tracked.limit = None;
         }
         let turn = self.follow(&Spot::File(id), &*log, sink);
-        if matches!(turn, Ok(Turn::Unknown | Turn::NoRoom)) && self.has_failed_for_long(id) {
+        // A former file is given up in a turn of its own, which writes down what is left.
+        let may_give_up = matches!(turn, Ok(Turn::Unknown | Turn::NoRoom)) && !self.formers.contains(&id);
+        if may_give_up && self.has_failed_for_long(id) {
             self.tell_given_up(id);
         } else {
             self.handles.keep(id, log);
