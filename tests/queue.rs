@@ -251,7 +251,7 @@ fn a_failing_operation_of_an_append_leaves_nothing_and_the_next_one_works_unless
         assert_eq!(again.is_ok(), kind == ErrorKind::Failed, "operation {operation}");
         let fresh = on(&disk, &clock, QueueOptions::default());
         fresh.append(&record("fresh")).unwrap();
-        assert_eq!(texts(&ingested(&fresh)).last(), Some(&"fresh"));
+        assert!(texts(&ingested(&fresh)).contains(&"fresh"));
     }
 }
 

@@ -133,7 +133,11 @@ impl Audit {
 /// Calls `each` with the ULID of each whole line from byte `from`; returns where the last one ends. What is no line
 /// of such a log says nothing.
 fn each_noted(disk: &dyn Disk, from: u64, each: &mut dyn FnMut(String)) -> io::Result<u64> {
-    let mut reader = BufReader::with_capacity(PIECE_BYTES, disk.read_from(&path(), from)?);
+    let log = match disk.read_from(&path(), from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(from),
+        log => log?,
+    };
+    let mut reader = BufReader::with_capacity(PIECE_BYTES, log);
     let (mut end, mut line) = (from, Vec::new());
     loop {
         line.clear();
