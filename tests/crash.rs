@@ -14,11 +14,14 @@ use std::time::Duration;
 
 use pipeline::{Pipeline, TestClock, drain_some};
 use serde_json::Value;
+use tailspool::capture::CaptureOptions;
 use tailspool::disk::{Disk, Fault, Loss, SimDisk};
 use tailspool::error::{Error, ErrorKind};
 use tailspool::ledger::current_fold;
 use tailspool::limits::{FULL_RETRY, READ_BYTES, TAIL_SETTLE};
 use tailspool::queue::drain::Format;
+use tailspool::queue::outgoing::Layout;
+use tailspool::source::tree::OsTree;
 
 /// What was captured or must be: path, epoch, offset, line.
 type Line = (String, u64, u64, String);
@@ -280,10 +283,11 @@ struct Machine {
     disk: SimDisk,
     plan: Option<Plan>,
     again: Option<u64>,
+    layout: Layout,
 }
 
 impl Machine {
-    fn new(plan: Option<Plan>) -> Self {
+    fn new(plan: Option<Plan>, layout: Layout) -> Self {
         let disk = SimDisk::new();
         if let Some(plan) = plan {
             disk.plan(plan.at, plan.fault);
@@ -292,13 +296,14 @@ impl Machine {
             disk,
             plan,
             again: plan.and_then(|plan| plan.again),
+            layout,
         }
     }
 
     /// Starts processes until one of them comes to its end.
     fn run(&mut self, top: &Path, clock: &Arc<TestClock>, phase: usize) {
         for _ in 0..5 {
-            let ended = attempt(&self.disk, top, clock, phase);
+            let ended = attempt(&self.disk, top, clock, phase, self.layout);
             if let Err(error) = &ended {
                 let full = self.disk.space().unwrap().free == 0;
                 let fault = self.plan.map(|plan| plan.fault);
@@ -333,11 +338,16 @@ impl Machine {
 
 /// Plays the phases on a machine that goes wrong as planned. Returns the operations that were done.
 fn play(phases: &[Phase], plan: Option<Plan>) -> u64 {
+    play_in(Layout::Batch, phases, plan)
+}
+
+/// The same with records that lie in the queue as this layout says.
+fn play_in(layout: Layout, phases: &[Phase], plan: Option<Plan>) -> u64 {
     let temp = tempfile::tempdir().unwrap();
     let top = temp.path().canonicalize().unwrap();
     let what = format!("{plan:?}");
     let clock = TestClock::new();
-    let mut machine = Machine::new(plan);
+    let mut machine = Machine::new(plan, layout);
     let mut expected: Vec<Line> = Vec::new();
     let mut delivered = Delivered::default();
     for (phase, (change, lines)) in phases.iter().enumerate() {
@@ -363,9 +373,13 @@ fn play(phases: &[Phase], plan: Option<Plan>) -> u64 {
 }
 
 /// One process: starts, looks until everything is captured, and stops, now and then without stopping well.
-fn attempt(disk: &SimDisk, top: &Path, clock: &Arc<TestClock>, phase: usize) -> Result<(), Error> {
+fn attempt(disk: &SimDisk, top: &Path, clock: &Arc<TestClock>, phase: usize, layout: Layout) -> Result<(), Error> {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let mut pipeline = Pipeline::start(&shared, top, clock)?;
+    let options = CaptureOptions {
+        layout,
+        ..CaptureOptions::default()
+    };
+    let mut pipeline = Pipeline::start_with(&shared, top, &["."], clock, Box::<OsTree>::default(), options)?;
     pipeline.capture.segment_bytes_max(1500);
     // What ends without a newline is taken by a second look, when it has been quiet.
     for quiet in [Duration::from_secs(1), TAIL_SETTLE] {
@@ -387,12 +401,17 @@ fn attempt(disk: &SimDisk, top: &Path, clock: &Arc<TestClock>, phase: usize) -> 
 }
 
 fn every_operation(phases: &[Phase], faults: &[Fault], losses: &[Loss]) {
-    let operations = play(phases, None);
+    every_operation_in(Layout::Batch, phases, faults, losses);
+}
+
+fn every_operation_in(layout: Layout, phases: &[Phase], faults: &[Fault], losses: &[Loss]) {
+    let operations = play_in(layout, phases, None);
     assert!(operations > 20, "there is something to attack: {operations}");
     for at in 0..operations {
         for fault in faults {
             for loss in losses {
-                play(
+                play_in(
+                    layout,
                     phases,
                     Some(Plan {
                         at,
@@ -421,6 +440,18 @@ fn a_failing_operation_loses_and_doubles_nothing_whatever_the_next_start_finds()
 #[test]
 fn a_full_disk_at_any_operation_loses_and_doubles_nothing_once_there_is_room() {
     every_operation(&ordinary_days(), &[Fault::Full], &[Loss::Nothing]);
+}
+
+#[test]
+fn a_fault_at_any_operation_loses_and_doubles_nothing_when_each_record_has_a_file_of_its_own() {
+    let faults = [CRASHES.as_slice(), &[Fault::Eio, Fault::Full]].concat();
+    every_operation_in(
+        Layout::Record,
+        &ordinary_days(),
+        &faults,
+        &[Loss::Everything, Loss::Half],
+    );
+    every_operation_in(Layout::Record, &a_long_line(), &faults, &[Loss::Half]);
 }
 
 #[test]
