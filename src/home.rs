@@ -24,6 +24,10 @@ pub const PENDING: &str = "pending";
 pub const QUARANTINE: &str = "quarantine";
 /// The ledger.
 pub const PROVENANCE: &str = "provenance";
+/// Who got what was drained.
+pub const DELIVERIES: &str = "provenance/deliveries.jsonl";
+/// What a provenance store was too slow for; only there after a spill.
+pub const OVERFLOW: &str = ".provenance-overflow";
 
 /// Where the home is when nobody says: `$TAILSPOOL_HOME`, else the platform's state directory.
 pub fn default_home() -> Result<PathBuf, Error> {

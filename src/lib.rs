@@ -10,6 +10,7 @@ pub mod event;
 pub mod home;
 pub mod ledger;
 pub mod limits;
+pub mod provenance;
 pub mod pure;
 pub mod queue;
 pub mod record;

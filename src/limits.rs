@@ -147,6 +147,58 @@ pub const UNFINISHED_AGE: Duration = Duration::from_secs(24 * 3600);
 /// How often a file that several processes append to is opened anew, because another one was put in its place.
 pub const APPEND_REOPEN_MAX: u32 = 16;
 
+/// How long the oldest pair waits for others before they go to a provenance store together.
+pub const PROVENANCE_COALESCE: Duration = Duration::from_millis(50);
+
+/// Batches that wait in memory for a provenance store; more go to disk.
+pub const PROVENANCE_BATCHES_MAX: usize = 4096;
+
+/// Pairs that wait in memory for a provenance store; more go to disk.
+pub const PROVENANCE_PAIRS_MAX: usize = 65_536;
+
+/// Bytes that wait in memory for a provenance store; more go to disk. Also what one call of it is given at most,
+/// and one spill file, unless a single pair is larger.
+pub const PROVENANCE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How many times these three are held in memory while the disk does not take them; then `enqueue` refuses.
+pub const PROVENANCE_HELD_TIMES: usize = 8;
+
+/// Pairs that one call of a provenance store is given.
+pub const PROVENANCE_CALL_PAIRS_MAX: usize = 256;
+
+/// How long a flush of a provenance writer waits, and its drop.
+pub const PROVENANCE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How much longer the end of a provenance writer waits for the disk that takes what the store did not.
+pub const PROVENANCE_STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// First wait after a failure of a provenance store, or of the disk under its spill; it doubles.
+pub const PROVENANCE_BACKOFF_MIN: Duration = Duration::from_millis(50);
+
+/// Longest such wait.
+pub const PROVENANCE_BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// What a pair counts in memory, in bytes, beside its text.
+pub const PAIR_COST_BYTES: usize = 128;
+
+/// Longest id of a pair.
+pub const PAIR_ID_BYTES_MAX: usize = 256;
+
+/// Longest entry of a pair.
+pub const PAIR_ENTRY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Longest line that is believed to be a line of a spill file.
+pub const SPILL_LINE_BYTES_MAX: usize = PAIR_ENTRY_BYTES_MAX + 64 * 1024;
+
+/// Pairs in one spill file.
+pub const SPILL_PAIRS_MAX: usize = 16_384;
+
+/// Bytes of all spill files that one provenance writer wrote and that are not with its store yet.
+pub const SPILL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// How often a spill file that cannot be read is tried before it is left for a later writer.
+pub const SPILL_READ_TRIES: u32 = 5;
+
 /// How long a second watcher tries to get the home.
 pub const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 
@@ -182,6 +234,15 @@ const _: () = {
     assert!(
         LOOK_MS as u128 == INTERVAL.as_millis(),
         "a played look is a walk of its own"
+    );
+    // A byte of an id is at worst six bytes escaped.
+    assert!(
+        SPILL_LINE_BYTES_MAX >= PAIR_ENTRY_BYTES_MAX + 6 * PAIR_ID_BYTES_MAX + 64,
+        "a line of a spill file holds a pair"
+    );
+    assert!(
+        SPILL_PAIRS_MAX >= PROVENANCE_CALL_PAIRS_MAX,
+        "a spill file holds a call"
     );
     assert!(TURN_BYTES >= READ_BYTES as u64, "a turn holds a read");
     assert!(POLL_BYTES >= TURN_BYTES, "a poll holds a turn");

@@ -14,6 +14,10 @@ use crate::limits::{APPEND_REOPEN_MAX, PIECE_BYTES};
 pub fn append_lines(disk: &dyn Disk, path: &Path, lines: &[u8]) -> io::Result<u64> {
     let mut file = open_locked(disk, path)?;
     let size = file.meta()?.size;
+    if size == 0 {
+        // Before any line is in it, so that a file with lines always has a durable name, whoever made it.
+        disk.sync_dir(path.parent().unwrap_or(Path::new("")))?;
+    }
     let end = end_of_lines(disk, path, size)?;
     if end < size {
         file.truncate(end)?;
@@ -24,9 +28,6 @@ pub fn append_lines(disk: &dyn Disk, path: &Path, lines: &[u8]) -> io::Result<u6
             log::info!("{} keeps an unfinished line: {worse}", disk.show(path).display());
         }
         return Err(error);
-    }
-    if end == 0 {
-        disk.sync_dir(path.parent().unwrap_or(Path::new("")))?;
     }
     Ok(end)
 }
@@ -110,6 +111,37 @@ mod tests {
             assert_eq!(content(&disk), "a\n");
             append_lines(&disk, Path::new(PATH), b"b\n").unwrap();
             assert_eq!(content(&disk), "a\nb\n");
+        }
+    }
+
+    #[test]
+    fn a_line_is_durable_also_when_the_process_that_made_the_file_died_before_it_added_one() {
+        for at in 0..5 {
+            for fault in [Fault::CrashBefore, Fault::CrashInside, Fault::CrashAfter] {
+                let disk = SimDisk::new();
+                disk.create_dir(Path::new("d")).unwrap();
+                disk.plan(at, fault);
+                let first = append_lines(&disk, Path::new(PATH), b"a\n").is_ok();
+                let second = disk.after_crash(Loss::Nothing);
+                append_lines(&second, Path::new(PATH), b"b\n").unwrap();
+                let text = content(&second.after_crash(Loss::Everything));
+                assert!(
+                    text == "a\nb\n" || (!first && text == "b\n"),
+                    "{fault:?} at {at}: {text:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn after_an_error_no_line_is_in_a_new_file_either() {
+        for at in 0..4 {
+            let disk = SimDisk::new();
+            disk.create_dir(Path::new("d")).unwrap();
+            disk.plan(at, Fault::Eio);
+            append_lines(&disk, Path::new(PATH), b"a\n").unwrap_err();
+            append_lines(&disk, Path::new(PATH), b"b\n").unwrap();
+            assert_eq!(content(&disk), "b\n", "EIO at {at}");
         }
     }
 
