@@ -1,6 +1,10 @@
 //! Several readers and writers of one queue at once, among them programs that know one record a file only.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "the names of the queue are"
+)]
 
 mod peer;
 mod support;
@@ -104,12 +108,12 @@ fn what_is_written_record_by_record_is_drained_by_a_program_that_knows_nothing_e
         runs.iter().all(|run| run["batch"].is_null()),
         "no batch is to be looked for: {runs:#?}"
     );
-    let named: usize = sandbox
+    let in_commits: usize = sandbox
         .entries("commit")
         .iter()
         .map(|commit| commit["batches"].as_array().unwrap().len())
         .sum();
-    assert_eq!(named, 303, "every name of a commit is in its line");
+    assert_eq!(in_commits, 303, "every name of a commit is in its line");
     sandbox.once(&["--layout", "record"]).exits(0);
     assert_eq!(sandbox.names("pending"), [""; 0], "nothing is captured twice");
 }

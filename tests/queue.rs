@@ -18,6 +18,7 @@ use tailspool::clock::Clock;
 use tailspool::disk::{Disk, Fault, SimDisk};
 use tailspool::error::ErrorKind;
 use tailspool::limits::FULL_RETRY;
+use tailspool::provenance::deliveries;
 use tailspool::queue::claim::Claim;
 use tailspool::queue::depth::{OnFull, QueueLimits};
 use tailspool::queue::drain::{DrainOptions, Format, HandlerError, Output};
@@ -39,6 +40,7 @@ fn dropping(records_max: u64) -> QueueOptions {
             bytes_max: None,
         },
         on_full: OnFull::DropOldest,
+        ..QueueOptions::default()
     }
 }
 
@@ -577,7 +579,7 @@ fn a_quarantine_that_cannot_be_written_leaves_the_poison_and_hands_out_the_rest(
     put(&disk, "pending-0.json", b"poison");
     queue.append(&record("good")).unwrap();
     disk.plan(1, Fault::Full);
-    let report = queue.ingest_pending(|_| Ok(())).unwrap();
+    let report = queue.ingest_watched(&mut |_| Ok(()), &mut ()).unwrap();
     assert_eq!((report.records, report.failures.len()), (1, 1));
     let cause = std::error::Error::source(&report.failures[0]).unwrap().to_string();
     assert!(cause.contains("cannot be moved to quarantine/"), "{cause}");
@@ -604,6 +606,35 @@ fn progress_that_names_no_record_means_from_the_first_one() {
     claim.note(&tailspool::queue::claim::Progress::at("01ARZ3NDEKTSV4RRFFQ69G5FAV", 1));
     drop(claim);
     assert_eq!(ingested(&queue).len(), 3);
+}
+
+#[test]
+fn who_got_what_is_written_down_and_failing_at_it_fails_no_delivery() {
+    let (disk, clock, queue) = simulated(QueueOptions::default());
+    let batch = queue.append_batch(&numbered(3)).unwrap();
+    let single = queue.append(&record("single")).unwrap();
+    ingested(&queue);
+    drop(queue);
+    let back = deliveries::read(&disk).unwrap();
+    let found: Vec<_> = back
+        .deliveries
+        .iter()
+        .map(|one| (one.first.as_str(), one.last.as_str(), one.records, one.reader.as_str()))
+        .collect();
+    let (first, last, single) = (batch[0].to_string(), batch[2].to_string(), single.to_string());
+    assert_eq!(
+        found,
+        [(&*first, &*last, 3, "ingest"), (&*single, &*single, 1, "ingest")]
+    );
+
+    let queue = on(&disk, &clock, QueueOptions::default());
+    queue.append(&record("x")).unwrap();
+    disk.set_over_quota(true);
+    assert_eq!(
+        ingested(&queue).len(),
+        1,
+        "a disk that takes nothing does not stop a delivery"
+    );
 }
 
 // Following

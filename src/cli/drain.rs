@@ -4,18 +4,21 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::sync::Arc;
 
 use rustix::fs::{OFlags, fcntl_getfl};
 
 use super::watch::signals;
 use super::{Common, Exit, print_error};
 use crate::clock::SystemClock;
-use crate::disk::{OsDisk, sync_output};
+use crate::disk::{Disk, OsDisk, sync_output};
 use crate::error::{Error, ErrorKind};
 use crate::limits::PIECE_BYTES;
-use crate::queue::drain::{DrainOptions, Format, Output, drain};
+use crate::provenance::Deliveries;
+use crate::queue::drain::{DrainOptions, DrainReport, Format, Output, drain};
 use crate::queue::exec::Exec;
 use crate::queue::follow::{Following, follow};
+use crate::queue::noting::Noting;
 
 /// Options of `drain`.
 #[derive(Debug, clap::Args)]
@@ -112,33 +115,57 @@ impl Destination {
     }
 }
 
+/// Drains, and writes down who got what.
+fn noted(
+    disk: &Arc<dyn Disk>,
+    args: &Args,
+    options: DrainOptions,
+    output: &mut dyn Output,
+) -> Result<DrainReport, Error> {
+    let failed = |cause| Error::new(ErrorKind::Failed, "cannot start a thread").because(cause);
+    let deliveries = Deliveries::open(Arc::clone(disk)).map_err(failed)?;
+    let reader = match &args.exec {
+        Some(command) => format!("exec: {command}"),
+        None => "stdout".into(),
+    };
+    let mut overseer = Noting {
+        deliveries: &deliveries,
+        reader: &reader,
+        clock: &SystemClock,
+    };
+    if !args.follow {
+        return drain(&**disk, options, output, &mut overseer);
+    }
+    let wake = signals()?;
+    let mut following = Following {
+        output,
+        overseer: &mut overseer,
+        wait: &mut |time| wake.recv_timeout(time).is_ok(),
+        tell: &mut print_error,
+    };
+    follow(&**disk, &SystemClock, options, &mut following)
+}
+
 /// Drains.
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
-    let disk = if args.follow {
+    let disk: Arc<dyn Disk> = Arc::new(if args.follow {
         // What will be captured there some day is waited for.
         OsDisk::create(&common.home()?)?
     } else if let Some(disk) = common.existing_home()? {
         disk
     } else {
         return Ok(Exit::Well);
-    };
+    });
     let options = DrainOptions {
         format: args.format,
         records_max: args.max.unwrap_or(u64::MAX),
         peek: args.peek,
     };
     let mut output = Destination::open(args)?;
-    let report = if args.follow {
-        let wake = signals()?;
-        let mut following = Following {
-            output: output.get(),
-            overseer: &mut (),
-            wait: &mut |time| wake.recv_timeout(time).is_ok(),
-            tell: &mut print_error,
-        };
-        follow(&disk, &SystemClock, options, &mut following)?
+    let report = if args.peek {
+        drain(&*disk, options, output.get(), &mut ())?
     } else {
-        drain(&disk, options, output.get(), &mut ())?
+        noted(&disk, args, options, output.get())?
     };
     log::info!(
         "{} records handed out, {} batches held by others",

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -12,23 +12,37 @@ use super::append::{NotAppended, put};
 use super::audit::Audit;
 use super::depth::{Depth, OnFull, QueueLimits, disk_is_full, list};
 use super::drain::{DrainReport, HandlerError, Overseer, ingest};
+use super::noting::Noting;
 use super::prune::{Pruned, prune, prune_step};
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, OsDisk, is_full};
 use crate::error::{Error, ErrorKind};
 use crate::home::{PENDING, pending};
 use crate::limits::{APPEND_BATCH_BYTES, BATCH_RECORDS, ENVELOPE_IN_MEMORY_BYTES, FULL_RETRY, PRUNE_STEP_RECORDS};
+use crate::provenance::Deliveries;
 use crate::pure::name::{Batch, named_by, parse_ulid, single};
 use crate::pure::record::{Envelope, appended_at, push_foreign};
 use crate::pure::ulids::{Ulids, system_random};
 
 /// How a queue behaves.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueOptions {
     /// When it is full, beside its disk being so.
     pub limits: QueueLimits,
     /// What happens then. With [`OnFull::Wait`] an append fails as [`ErrorKind::QueueFull`], and nothing is dropped.
     pub on_full: OnFull,
+    /// What this program is called where deliveries are written down.
+    pub reader: String,
+}
+
+impl Default for QueueOptions {
+    fn default() -> Self {
+        Self {
+            limits: QueueLimits::default(),
+            on_full: OnFull::default(),
+            reader: "ingest".into(),
+        }
+    }
 }
 
 /// A file of the queue.
@@ -52,12 +66,14 @@ pub struct Pending {
 /// between processes. Every call blocks until the disk is done; none waits for room, nor for a reader.
 ///
 /// After a failed sync the object takes nothing more ([`ErrorKind::Latched`]); open the queue anew when the disk is
-/// well. Dropping it does nothing: whatever was not returned is not in the queue.
+/// well. Dropping it waits for the deliveries to be written down, 2 s at most.
 pub struct CaptureQueue {
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     options: QueueOptions,
     state: Mutex<State>,
+    /// Begun by the first reading.
+    deliveries: OnceLock<Option<Deliveries>>,
 }
 
 struct State {
@@ -103,6 +119,7 @@ impl CaptureQueue {
             clock,
             options,
             state: Mutex::new(state),
+            deliveries: OnceLock::new(),
         })
     }
 
@@ -142,16 +159,37 @@ impl CaptureQueue {
         Ok((0..count).map(|n| Ulid(first.0 + u128::from(n))).collect())
     }
 
-    /// Calls `handler` with each envelope that is pending now, oldest first; what it takes is removed. See
-    /// [`ingest`].
+    /// Calls `handler` with each envelope that is pending now, oldest first; what it takes is removed, and who took
+    /// it is written down in `provenance/deliveries.jsonl`, off the path of this call. See [`ingest`].
     pub fn ingest_pending(
         &self,
         mut handler: impl FnMut(&Envelope<'_>) -> Result<(), HandlerError>,
     ) -> Result<DrainReport, Error> {
-        self.ingest_watched(&mut handler, &mut ())
+        let deliveries = self.deliveries.get_or_init(|| {
+            let opened = Deliveries::open(Arc::clone(&self.disk));
+            opened
+                .inspect_err(
+                    |error| log::warn!(code = "provenance.refused"; "deliveries are not written down: {error}"),
+                )
+                .ok()
+        });
+        match deliveries {
+            Some(deliveries) => {
+                let (reader, clock) = (self.options.reader.as_str(), &*self.clock);
+                self.ingest_watched(
+                    &mut handler,
+                    &mut Noting {
+                        deliveries,
+                        reader,
+                        clock,
+                    },
+                )
+            }
+            None => self.ingest_watched(&mut handler, &mut ()),
+        }
     }
 
-    /// As [`CaptureQueue::ingest_pending`], with an overseer that hears of each batch.
+    /// As [`CaptureQueue::ingest_pending`], with an overseer of the caller's own in the place of the deliveries.
     pub fn ingest_watched(
         &self,
         handler: &mut dyn FnMut(&Envelope<'_>) -> Result<(), HandlerError>,

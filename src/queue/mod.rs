@@ -9,6 +9,7 @@ pub mod drain;
 mod envelopes;
 pub mod exec;
 pub mod follow;
+pub mod noting;
 pub mod outgoing;
 pub mod prune;
 mod quarantine;

@@ -4,6 +4,10 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 #![allow(clippy::unwrap_used, reason = "test code")]
+#![allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "the names of the queue are"
+)]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -77,7 +81,8 @@ pub(crate) fn drain(directory: &Path, mut handle: impl FnMut(&Value)) -> usize {
                 _ => handled += 1,
             }
         }
-        unlock(lock);
+        unlock(&lock);
+        drop(lock);
         if !path.exists() {
             let _ = fs::remove_file(lock_path);
         }
@@ -85,6 +90,6 @@ pub(crate) fn drain(directory: &Path, mut handle: impl FnMut(&Value)) -> usize {
     handled
 }
 
-fn unlock(lock: File) {
-    rustix::fs::flock(&lock, FlockOperation::Unlock).unwrap();
+fn unlock(lock: &File) {
+    rustix::fs::flock(lock, FlockOperation::Unlock).unwrap();
 }
