@@ -43,6 +43,14 @@ def binary():
     return fail("cargo named no executable")
 
 
+def example(name):
+    """A release build of an example."""
+    command = ["cargo", "build", "--release", "--example", name, "--message-format", "json-render-diagnostics"]
+    built = subprocess.run(command, cwd=REPO, stdout=subprocess.PIPE)
+    made = [json.loads(line).get("executable") for line in built.stdout.splitlines()]
+    return next((path for path in made if path and os.path.basename(path) == name), None) or fail("cargo build failed")
+
+
 class Ran:
     """A child that has ended: exit code, seconds, CPU seconds, peak memory."""
 

@@ -7,15 +7,16 @@ mod pipeline;
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::{Pipeline, TestClock, drain_some};
 use serde_json::Value;
-use tailspool::capture::CaptureOptions;
-use tailspool::disk::{Disk, Fault, Loss, SimDisk};
+use tailspool::capture::{Capture, CaptureOptions};
+use tailspool::clock::Clock;
+use tailspool::disk::{Disk, EntryKind, Fault, Loss, SimDisk};
 use tailspool::error::{Error, ErrorKind};
 use tailspool::ledger::current_fold;
 use tailspool::limits::{FULL_RETRY, READ_BYTES, TAIL_SETTLE};
@@ -517,4 +518,89 @@ fn a_failed_sync_is_final_for_the_process() {
         latched >= 5,
         "create, write, sync, sync of the directory, write and sync of the ledger: {latched}"
     );
+}
+
+/// A disk on which all phases were captured, in several segments of the ledger.
+fn captured(phases: &[Phase]) -> SimDisk {
+    let temp = tempfile::tempdir().unwrap();
+    let (clock, mut machine) = (TestClock::new(), Machine::new(None, Layout::Batch));
+    for (phase, (change, _)) in phases.iter().enumerate() {
+        change(temp.path());
+        machine.run(&temp.path().canonicalize().unwrap(), &clock, phase);
+    }
+    machine.disk
+}
+
+/// Takes the home, and gives it up again well.
+fn start_and_stop(disk: &SimDisk) -> Result<(), Error> {
+    let clock: Arc<dyn Clock> = TestClock::new();
+    let options = CaptureOptions::default();
+    let capture = Capture::open(Arc::new(disk.clone()), clock, pipeline::counted(), options)?;
+    capture.stop().map(drop)
+}
+
+fn everything_in(disk: &SimDisk, directory: &str) -> BTreeMap<String, Vec<u8>> {
+    let names = disk.list(Path::new(directory)).unwrap().into_iter();
+    let files = names.filter(|name| disk.meta(&Path::new(directory).join(name)).unwrap().kind == EntryKind::File);
+    files
+        .map(|name| {
+            let mut bytes = Vec::new();
+            let mut file = disk.read_from(&Path::new(directory).join(&name), 0).unwrap();
+            file.read_to_end(&mut bytes).unwrap();
+            (name.into_string().unwrap(), bytes)
+        })
+        .collect()
+}
+
+#[test]
+fn cursors_are_made_anew_from_the_ledger_alone_and_a_crash_meanwhile_changes_nothing() {
+    let whole = captured(&hard_days());
+    assert!(everything_in(&whole, "provenance").len() > 3, "several segments");
+    let expected = current_fold(&whole).unwrap();
+    for damage in [None, Some("{\"version\":1,\"half"), Some("")] {
+        let begin = whole.after_crash(Loss::Nothing);
+        begin.unlink(Path::new("cursors.json")).unwrap();
+        if let Some(text) = damage {
+            let mut file = begin.create(Path::new("cursors.json")).unwrap();
+            file.write_at(text.as_bytes(), 0).unwrap();
+        }
+        let begin = begin.after_crash(Loss::Nothing);
+        let undisturbed = begin.after_crash(Loss::Nothing);
+        start_and_stop(&undisturbed).unwrap();
+        let operations = undisturbed.operations() - begin.operations();
+        assert!(operations > 8, "there is something to attack: {operations}");
+        for at in 0..=operations {
+            for (fault, loss) in [
+                (Fault::CrashInside, Loss::Half),
+                (Fault::CrashAfter, Loss::Everything),
+                (Fault::Eio, Loss::Bytes),
+            ] {
+                let disk = begin.after_crash(Loss::Nothing);
+                disk.plan(at, fault);
+                let _ = start_and_stop(&disk);
+                let disk = disk.after_crash(loss);
+                start_and_stop(&disk).unwrap();
+                let what = format!("{damage:?}, {fault:?} at {at}");
+                assert_eq!(current_fold(&disk).unwrap(), expected, "{what}");
+                assert_eq!(
+                    everything_in(&disk, "provenance"),
+                    everything_in(&begin, "provenance"),
+                    "{what}"
+                );
+                assert_eq!(
+                    everything_in(&disk, "pending"),
+                    everything_in(&begin, "pending"),
+                    "{what}"
+                );
+                let top = everything_in(&disk, "");
+                let kept = top.iter().filter(|(name, _)| name.starts_with("cursors.json.bak-"));
+                let kept: Vec<_> = kept
+                    .map(|(_, bytes)| String::from_utf8(bytes.clone()).unwrap())
+                    .collect();
+                let damaged: Vec<_> = damage.into_iter().map(str::to_owned).collect();
+                assert_eq!(kept, damaged, "{what}: what was damaged is kept");
+                assert!(top.contains_key("cursors.json"), "{what}: {:?}", top.keys());
+            }
+        }
+    }
 }

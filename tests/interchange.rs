@@ -12,7 +12,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::fs::FlockOperation;
@@ -228,7 +228,7 @@ fn a_record_that_somebody_holds_is_skipped_and_drained_once_its_holder_is_killed
 }
 
 /// A path in a sandbox, as text.
-fn text(path: &PathBuf) -> &str {
+fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -239,7 +239,7 @@ fn exec_hands_each_batch_to_a_run_of_the_command_and_its_exit_code_decides() {
         append(sandbox.log("a.jsonl"), batch);
         sandbox.once(&[]).exits(0);
     }
-    let (log, command) = (sandbox.path("out"), |log: &PathBuf| {
+    let (log, command) = (sandbox.path("out"), |log: &Path| {
         format!(
             "cat > {0}.tmp; if grep -q 3 {0}.tmp; then exit 9; fi; echo begin >> {0}; cat {0}.tmp >> {0}",
             text(log)
@@ -306,7 +306,7 @@ fn drop_oldest_makes_room_in_a_watched_queue_and_says_what_went() {
     for n in 0..30 {
         append(
             sandbox.log("a.jsonl"),
-            (0..10).map(|i| format!("{n} {i}\n")).collect::<String>(),
+            (0..10).map(|i| format!("{n} {i}\n")).collect::<Vec<_>>().concat(),
         );
         let once = sandbox.once(&["--on-full", "drop-oldest", "--max-pending-records", "100"]);
         once.exits(0);

@@ -233,7 +233,10 @@ impl Drain<'_> {
         self.report.stopped = !self.reader.goes_on();
         match broken {
             Broken::Gone => {}
-            Broken::Reader(error) => self.failed(name, "the reader failed at the batch", error),
+            Broken::Reader(error) => {
+                let operation = self.reader.operation();
+                self.failed(name, operation, error);
+            }
             Broken::Source(error) => self.failed(name, "cannot read the batch to its end", error),
         }
     }

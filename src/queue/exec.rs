@@ -49,6 +49,10 @@ impl Output for Exec {
         if status.success() { Ok(()) } else { Err(failed(status)) }
     }
 
+    fn operation(&self) -> &'static str {
+        "the command did not take the batch"
+    }
+
     fn broke_off(&mut self) -> bool {
         // What it was given ends in the middle of a record: it must not take that for the whole.
         if let Some(mut child) = self.child.take() {

@@ -23,6 +23,11 @@ pub trait Output {
     /// delivered.
     fn settle(&mut self) -> io::Result<()>;
 
+    /// What could not be done when one of these fails, for the error.
+    fn operation(&self) -> &'static str {
+        "cannot write out the batch"
+    }
+
     /// What was taken since `begin` does not count. Whether another batch can be taken.
     fn broke_off(&mut self) -> bool {
         false
@@ -50,6 +55,9 @@ pub(super) trait Reader {
     /// Hands over the records of `range`, in order. `upto` hears of each place before which all were taken.
     fn take(&mut self, checked: &Checked<'_>, range: Range<usize>, upto: &mut dyn FnMut(usize)) -> Result<(), Broken>;
 
+    /// What could not be done when it fails.
+    fn operation(&self) -> &'static str;
+
     /// After a failure: whether another batch can be handed over.
     fn goes_on(&mut self) -> bool;
 }
@@ -73,6 +81,10 @@ impl Reader for Stream<'_> {
             .and_then(|()| self.output.settle().map_err(WriteError::Output))?;
         upto(end);
         Ok(())
+    }
+
+    fn operation(&self) -> &'static str {
+        self.output.operation()
     }
 
     fn goes_on(&mut self) -> bool {
@@ -107,6 +119,10 @@ impl Reader for Handler<'_> {
             upto(at);
             Ok(())
         })
+    }
+
+    fn operation(&self) -> &'static str {
+        "the handler did not take a record of the batch"
     }
 
     fn goes_on(&mut self) -> bool {
