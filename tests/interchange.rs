@@ -18,6 +18,8 @@ use std::process::{Command, Stdio};
 use rustix::fs::FlockOperation;
 use serde_json::{Value, json};
 use support::{Running, Sandbox, append, wait_for};
+use tailspool::error::ErrorKind;
+use tailspool::queue::{CaptureQueue, QueueOptions};
 
 /// What a process of the peer is asked to do: `drain DIRECTORY OUT` or `append DIRECTORY PREFIX COUNT`.
 const PEER: &str = "TAILSPOOL_TEST_PEER";
@@ -33,6 +35,16 @@ fn peer_process() {
             for n in 0..count.parse::<u32>().unwrap() {
                 let record = json!({"text": format!("{prefix} {n}"), "cue": "", "tier": "episodic"});
                 peer::append(Path::new(directory), &format!("{prefix}{n:025}"), &record);
+            }
+        }
+        ["overgrow", home] => {
+            let queue = CaptureQueue::open(Path::new(home), QueueOptions::default()).unwrap();
+            for _ in 0..3 {
+                let error = queue.append(&json!({"surface": "x".repeat(5000)})).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::QueueFull, "{error}");
+                let batch: Vec<_> = (0..50).map(|n| json!({"surface": format!("{n:100}")})).collect();
+                assert_eq!(queue.append_batch(&batch).unwrap_err().kind(), ErrorKind::QueueFull);
+                queue.append(&json!({"surface": "it fits"})).unwrap();
             }
         }
         ["hold", lock, held] => {
@@ -205,6 +217,22 @@ fn six_processes_drain_three_thousand_records_none_lost_and_none_twice() {
     assert!(drained.values().all(|times| *times == 1), "none came twice");
     assert!(expected.iter().all(|line| drained.contains_key(line)));
     assert_eq!(sandbox.names("pending"), [""; 0], "no lock file stays");
+}
+
+/// A limit on the size of files is met by a write that is short and a second one that fails, as a full disk is.
+#[test]
+fn a_write_that_comes_out_short_publishes_nothing() {
+    let sandbox = Sandbox::new();
+    let program = std::env::current_exe().unwrap();
+    let mut command = Command::new("sh");
+    let script = "trap '' XFSZ; ulimit -f 4; exec \"$0\" --exact peer_process --nocapture";
+    command.args(["-c", script]).arg(program);
+    command
+        .env(PEER, format!("overgrow {}", sandbox.home("").display()))
+        .stdout(Stdio::null());
+    Running::start(command).end().exits(0);
+    assert_eq!(sandbox.drain_raw(), "it fits\n".repeat(3));
+    assert_eq!(sandbox.names("pending"), [""; 0], "no temporary file is left");
 }
 
 #[test]

@@ -12,18 +12,20 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pipeline::{TestClock, counted};
+use pipeline::{Pipeline, TestClock, counted};
 use serde_json::{Value, json};
+use tailspool::capture::CaptureOptions;
 use tailspool::clock::Clock;
 use tailspool::disk::{Disk, Fault, SimDisk};
 use tailspool::error::ErrorKind;
-use tailspool::limits::FULL_RETRY;
+use tailspool::limits::{FREE_BYTES_MIN, FULL_RETRY};
 use tailspool::provenance::deliveries;
 use tailspool::queue::claim::Claim;
 use tailspool::queue::depth::{OnFull, QueueLimits};
 use tailspool::queue::drain::{DrainOptions, Format, HandlerError, Output};
 use tailspool::queue::follow::{Following, follow};
 use tailspool::queue::{CaptureQueue, QueueOptions};
+use tailspool::source::tree::OsTree;
 
 fn record(text: &str) -> Value {
     json!({"surface": text, "cue": "", "tier": "episodic", "session_id": "-", "role": "user"})
@@ -744,4 +746,70 @@ fn a_drain_that_follows_hands_out_what_comes_and_lists_nothing_while_nothing_cha
     .unwrap();
     assert_eq!(report.records, 3, "it ends after --max");
     assert_eq!(output.0, b"1\n2\n3\n");
+}
+
+// A watched queue that drops
+
+#[test]
+fn a_watched_queue_on_a_full_disk_drops_the_oldest_and_goes_on() {
+    let temp = tempfile::tempdir().unwrap();
+    let log = temp.path().join("a.jsonl");
+    let (disk, clock) = (SimDisk::new(), TestClock::new());
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let options = CaptureOptions {
+        on_full: OnFull::DropOldest,
+        ..CaptureOptions::default()
+    };
+    let tree = Box::<OsTree>::default();
+    let mut pipeline = Pipeline::start_with(&shared, temp.path(), &["."], &clock, tree, options).unwrap();
+    for n in 0..20 {
+        pipeline::append(&log, &format!("{n} {}\n", "x".repeat(1000)).repeat(20));
+        pipeline.look().unwrap();
+        clock.pass(Duration::from_secs(1));
+    }
+    assert!(audited(&disk).is_empty());
+    disk.set_free(FREE_BYTES_MIN - 50_000);
+    pipeline::append(&log, "last\n");
+    pipeline.look().unwrap();
+    assert_eq!(pipeline.capture.queue_full(), None);
+    let dropped = audited(&disk).len();
+    assert!((100..400).contains(&dropped), "{dropped}");
+    let text = pipeline::drained(&disk);
+    assert!(text.ends_with("\nlast\n"), "{text:.100}");
+    assert_eq!(text.lines().count() + dropped, 401, "each is here or there");
+}
+
+#[test]
+fn a_write_that_meets_a_full_disk_drops_the_oldest_as_soon_as_that_can_be_noted() {
+    let temp = tempfile::tempdir().unwrap();
+    let log = temp.path().join("a.jsonl");
+    let (disk, clock) = (SimDisk::new(), TestClock::new());
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let options = CaptureOptions {
+        on_full: OnFull::DropOldest,
+        ..CaptureOptions::default()
+    };
+    let tree = Box::<OsTree>::default();
+    let mut pipeline = Pipeline::start_with(&shared, temp.path(), &["."], &clock, tree, options).unwrap();
+    for n in 0..3 {
+        pipeline::append(&log, &format!("{n}\n"));
+        pipeline.look().unwrap();
+        clock.pass(Duration::from_secs(1));
+    }
+    disk.set_over_quota(true);
+    pipeline::append(&log, "3\n");
+    pipeline.look().unwrap();
+    assert!(pipeline.capture.queue_full().is_some(), "the note finds no room either");
+    clock.pass(FULL_RETRY);
+    pipeline.capture.tick().unwrap();
+    assert_eq!(
+        names(&disk).iter().filter(|name| name.contains(".jsonl")).count(),
+        3,
+        "nothing is dropped unnoted"
+    );
+    disk.set_over_quota(false);
+    clock.pass(FULL_RETRY);
+    pipeline.capture.tick().unwrap();
+    pipeline.look().unwrap();
+    assert_eq!(pipeline::drained(&disk), "0\n1\n2\n3\n");
 }

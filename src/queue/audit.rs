@@ -62,6 +62,8 @@ pub struct Audit {
     /// What was noted, from `floor` on.
     noted: BTreeSet<String>,
     floor: String,
+    /// The last try to read or write it failed.
+    pub(super) fails: bool,
 }
 
 impl Audit {
@@ -74,7 +76,10 @@ impl Audit {
             Err(error) => return Err(error),
         };
         if meta.is_none_or(|meta| self.inode != Some(meta.inode) || meta.size < self.read) {
-            *self = Self::default();
+            *self = Self {
+                fails: self.fails,
+                ..Self::default()
+            };
         }
         self.inode = meta.map(|meta| meta.inode);
         self.raise_floor(oldest);

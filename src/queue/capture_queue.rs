@@ -1,5 +1,7 @@
 //! The capture queue as a program sees it that appends records, or reads them.
 
+mod room;
+
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -10,15 +12,15 @@ use ulid::Ulid;
 
 use super::append::{NotAppended, put};
 use super::audit::Audit;
-use super::depth::{Depth, OnFull, QueueLimits, disk_is_full, list};
+use super::depth::{Depth, OnFull, QueueLimits, list};
 use super::drain::{DrainReport, HandlerError, Overseer, ingest};
 use super::noting::Noting;
-use super::prune::{Pruned, prune, prune_step};
+use super::prune::Pruned;
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, OsDisk, is_full};
 use crate::error::{Error, ErrorKind};
 use crate::home::{PENDING, pending};
-use crate::limits::{APPEND_BATCH_BYTES, BATCH_RECORDS, ENVELOPE_IN_MEMORY_BYTES, FULL_RETRY, PRUNE_STEP_RECORDS};
+use crate::limits::{APPEND_BATCH_BYTES, BATCH_RECORDS, ENVELOPE_IN_MEMORY_BYTES, PRUNE_STEP_RECORDS};
 use crate::provenance::Deliveries;
 use crate::pure::name::{Batch, named_by, parse_ulid, single};
 use crate::pure::record::{Envelope, appended_at, push_foreign};
@@ -221,16 +223,6 @@ impl CaptureQueue {
         self.prune(&mut self.state(), None, &|depth| depth.records.saturating_sub(target))
     }
 
-    fn prune(&self, state: &mut State, keep: Option<&OsStr>, excess: &dyn Fn(Depth) -> u64) -> Result<Pruned, Error> {
-        let pruned = prune(&*self.disk, &mut state.audit, self.clock.utc(), keep, excess)?;
-        (state.depth, state.listed_at) = (pruned.depth, self.clock.now());
-        if !pruned.files.is_empty() {
-            log::warn!(code = "queue.dropped", records = pruned.records;
-                "records were dropped from the queue and noted in its audit log");
-        }
-        Ok(pruned)
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -251,41 +243,6 @@ impl CaptureQueue {
             state.ulids.following();
         }
         Ok(first)
-    }
-
-    fn look_for_room(&self, state: &mut State) -> Result<(), Error> {
-        match self.options.on_full {
-            OnFull::Wait => {
-                let is_old = self.clock.now() >= state.listed_at + FULL_RETRY;
-                if self.options.limits.reached(state.depth).is_some() && is_old {
-                    state.depth = list(&*self.disk)?.depth();
-                    state.listed_at = self.clock.now();
-                }
-                if let Some(reason) = self.options.limits.reached(state.depth) {
-                    return Err(self.full(reason));
-                }
-            }
-            OnFull::DropOldest if self.disk_is_full() => {
-                let excess = |depth| if self.disk_is_full() { prune_step(depth) } else { 0 };
-                self.prune(state, None, &excess)?;
-            }
-            OnFull::DropOldest => {}
-        }
-        if self.disk_is_full() {
-            return Err(self.full("its disk is full"));
-        }
-        Ok(())
-    }
-
-    fn disk_is_full(&self) -> bool {
-        self.disk.space().is_ok_and(disk_is_full)
-    }
-
-    fn full(&self, reason: impl Into<HandlerError>) -> Error {
-        Error::new(ErrorKind::QueueFull, "the queue is full:")
-            .at(self.disk.show(Path::new(PENDING)))
-            .because(reason)
-            .hint("nothing was appended; drain it or make room, and try again")
     }
 
     /// The envelopes, a line each.
@@ -337,22 +294,6 @@ impl CaptureQueue {
 
     fn show(&self, name: &str) -> std::path::PathBuf {
         self.disk.show(&pending(name))
-    }
-
-    /// The record is in the queue, so what fails here is told and no error of the append.
-    fn drop_excess(&self, state: &mut State, keep: &OsStr) {
-        let limits = self.options.limits;
-        let is_over = |depth: Depth| {
-            let over = |limit: Option<u64>, value| limit.is_some_and(|limit| value > limit);
-            over(limits.records_max, depth.records) || over(limits.bytes_max, depth.bytes)
-        };
-        if self.options.on_full != OnFull::DropOldest || !is_over(state.depth) {
-            return;
-        }
-        let excess = |depth| if is_over(depth) { prune_step(depth) } else { 0 };
-        if let Err(error) = self.prune(state, Some(keep), &excess) {
-            log::warn!(code = "queue.prune_failed"; "the queue is over its limit: {error}");
-        }
     }
 }
 

@@ -64,15 +64,16 @@ pub fn prune(
     }
     let oldest = listing.files.keys().find_map(|name| ulid_in(name));
     if let Err(error) = audit.refresh(disk, oldest.as_deref()) {
-        return Ok(not_noted(pruned, &error));
+        return Ok(not_noted(audit, pruned, &error));
     }
     let mut candidates = droppable(&listing, keep).peekable();
     while candidates.peek().is_some() && wanted > 0 {
         let before = pruned.depth.records;
         let victims = claim_step(disk, wanted.min(PRUNE_STEP_RECORDS), &mut candidates);
         if let Err(error) = drop_step(disk, audit, now, victims, &mut pruned) {
-            return Ok(not_noted(pruned, &error));
+            return Ok(not_noted(audit, pruned, &error));
         }
+        audit.fails = false;
         wanted = wanted.saturating_sub(before - pruned.depth.records);
         if wanted == 0 {
             wanted = excess(pruned.depth);
@@ -81,8 +82,15 @@ pub fn prune(
     Ok(pruned)
 }
 
-fn not_noted(pruned: Pruned, error: &io::Error) -> Pruned {
-    log::warn!(code = "queue.audit_failed";
+/// Told once, until it works again.
+fn not_noted(audit: &mut Audit, pruned: Pruned, error: &io::Error) -> Pruned {
+    let level = if audit.fails {
+        log::Level::Debug
+    } else {
+        log::Level::Warn
+    };
+    audit.fails = true;
+    log::log!(level, code = "queue.audit_failed";
         "what makes room in the queue cannot be noted in its audit log, so nothing is dropped: {error}");
     pruned
 }
