@@ -106,6 +106,12 @@ pub const FULL_RETRY: Duration = Duration::from_secs(1);
 /// Least time between two writes of `status.json`.
 pub const STATUS_EVERY: Duration = Duration::from_secs(1);
 
+/// Symlinks that are followed one after the other, as by the system.
+pub const SYMLINKS_MAX: u32 = 40;
+
+/// Longest name that filesystems take.
+pub const NAME_BYTES_MAX: usize = 255;
+
 /// How often a file that several processes append to is opened anew, because another one was put in its place.
 pub const APPEND_REOPEN_MAX: u32 = 16;
 

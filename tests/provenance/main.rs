@@ -10,6 +10,7 @@ mod store;
 mod support;
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ const AT_ONCE: Duration = Duration::ZERO;
 /// An owner that is no more.
 const OWNER: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 
-fn pair(id: impl ToString) -> Pair {
+fn pair(id: impl Display) -> Pair {
     let id = id.to_string();
     Pair::of(id.as_str(), &json!({"cue": format!("session {id}")})).unwrap()
 }
@@ -75,10 +76,14 @@ fn names(disk: &dyn Disk, directory: &str) -> Vec<String> {
     names.into_iter().map(|name| name.into_string().unwrap()).collect()
 }
 
+fn ends_with(name: &str, extension: &str) -> bool {
+    Path::new(name).extension().is_some_and(|found| found == extension)
+}
+
 /// Names of the spill files.
 fn spill(disk: &dyn Disk) -> Vec<String> {
     let names = names(disk, OVERFLOW).into_iter();
-    names.filter(|name| name.ends_with(".jsonl")).collect()
+    names.filter(|name| ends_with(name, "jsonl")).collect()
 }
 
 fn content(disk: &dyn Disk, path: impl AsRef<Path>) -> String {
@@ -591,7 +596,7 @@ fn a_spill_file_that_cannot_be_read_is_told_of_and_left_for_the_next_writer() {
     let left = writer.flush(FOREVER);
     let stopped = writer.stop(FOREVER);
     let before: BTreeSet<_> = store.ids().into_iter().collect();
-    assert_eq!(left as usize, 6 - before.len());
+    assert_eq!(left, 6 - before.len() as u64);
     assert!(left > 0 && stopped.spilled == left, "{left} {stopped:?}");
     let next = ProvenanceWriter::spawn(disk.clone(), store.clone(), small()).unwrap();
     next.stop(FOREVER);
@@ -762,7 +767,7 @@ fn a_crash_while_the_spill_is_drained_repeats_pairs_and_loses_none() {
                 assert!(names(&after, OVERFLOW).is_empty(), "{what}");
                 let bad: Vec<_> = names(&after, QUARANTINE)
                     .into_iter()
-                    .filter(|name| name.ends_with(".bad"))
+                    .filter(|name| ends_with(name, "bad"))
                     .collect();
                 assert_eq!(bad.len(), 1, "{what}");
                 assert_eq!(content(&after, Path::new(QUARANTINE).join(&bad[0])), "bad\n", "{what}");
