@@ -1,12 +1,12 @@
 //! `cursors.json`: a snapshot of the fold, so that a start need not read the whole ledger.
 
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{self, Disk, DiskFile, Loaded};
 use crate::error::Error;
 use crate::home::{CURSORS, CURSORS_TMP};
 use crate::limits::PIECE_BYTES;
@@ -28,29 +28,14 @@ struct Version {
     version: u64,
 }
 
-/// What was found.
-#[derive(Debug)]
-pub enum Loaded {
-    /// No snapshot.
-    Missing,
-    /// A snapshot that cannot be used, and why.
-    Damaged(String),
-    /// A snapshot whose checksum holds.
-    Snapshot(Fold),
+/// Reads the snapshot, and leaves it alone whatever it is.
+pub fn load(disk: &dyn Disk) -> Result<Loaded<Fold>, Error> {
+    disk::load(disk, Path::new(CURSORS), parse)
 }
 
-/// Reads the snapshot.
-pub fn load(disk: &dyn Disk) -> Result<Loaded, Error> {
-    let path = Path::new(CURSORS);
-    let mut bytes = Vec::new();
-    let read = disk
-        .read_from(path, 0)
-        .and_then(|mut reader| reader.read_to_end(&mut bytes));
-    match read {
-        Ok(_) => Ok(parse(&bytes).map_or_else(Loaded::Damaged, Loaded::Snapshot)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Loaded::Missing),
-        Err(cause) => Err(Error::io("cannot read the snapshot", disk.show(path), cause)),
-    }
+/// Reads the snapshot for a watcher, and moves it aside when it is damaged.
+pub fn load_or_move_aside(disk: &dyn Disk, now: Timestamp) -> Result<Loaded<Fold>, Error> {
+    disk::load_or_move_aside(disk, Path::new(CURSORS), now, "cursors.rebuilt", parse)
 }
 
 fn parse(bytes: &[u8]) -> Result<Fold, String> {
@@ -98,26 +83,6 @@ pub fn remove(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Moves a damaged snapshot aside, under a name that nothing has, and returns that name.
-pub fn move_aside(disk: &dyn Disk, now: Timestamp) -> Result<PathBuf, Error> {
-    let stamp = now.strftime("%Y%m%dT%H%M%SZ");
-    let names = std::iter::once(format!("{CURSORS}.bak-{stamp}"))
-        .chain((1..).map(|count| format!("{CURSORS}.bak-{stamp}-{count}")));
-    let failed = |cause| Error::io("cannot move aside the damaged", disk.show(Path::new(CURSORS)), cause);
-    for name in names {
-        match disk.meta(Path::new(&name)) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                disk.rename(Path::new(CURSORS), Path::new(&name)).map_err(failed)?;
-                disk.sync_dir(Path::new("")).map_err(failed)?;
-                return Ok(disk.show(Path::new(&name)));
-            }
-            Err(error) => return Err(failed(error)),
-        }
-    }
-    Err(failed(io::ErrorKind::AlreadyExists.into()))
-}
-
 /// Writes in pieces and hashes; the last byte is held back, since the checksum goes before it.
 struct Out {
     file: Box<dyn DiskFile>,
@@ -162,6 +127,8 @@ impl Write for Out {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
     use crate::disk::SimDisk;
 
@@ -172,7 +139,7 @@ mod tests {
         let mut fold = Fold::default();
         (fold.commit, fold.captured_lines) = (7, 3);
         save(&disk, &fold).unwrap();
-        let Loaded::Snapshot(loaded) = load(&disk).unwrap() else {
+        let Loaded::Sound(loaded) = load(&disk).unwrap() else {
             panic!("no snapshot");
         };
         assert_eq!(loaded, fold);
@@ -185,20 +152,6 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
             assert!(parse(&flipped).is_err(), "byte {at}");
-        }
-    }
-
-    #[test]
-    fn a_damaged_snapshot_never_overwrites_an_earlier_one() {
-        let disk = SimDisk::new();
-        let now = "2026-01-02T03:04:05Z".parse().unwrap();
-        for name in [
-            "cursors.json.bak-20260102T030405Z",
-            "cursors.json.bak-20260102T030405Z-1",
-        ] {
-            disk.create(Path::new(CURSORS)).unwrap();
-            let moved = move_aside(&disk, now).unwrap();
-            assert!(moved.ends_with(name), "{moved:?}");
         }
     }
 }

@@ -144,6 +144,12 @@ pub const AUDIT_NOTED_MAX: usize = 65_536;
 /// A single record that a program began to append and did not finish is removed by a start when it is older.
 pub const UNFINISHED_AGE: Duration = Duration::from_secs(24 * 3600);
 
+/// Symlinks that are followed one after the other, as by the system.
+pub const SYMLINKS_MAX: u32 = 40;
+
+/// Longest name that filesystems take.
+pub const NAME_BYTES_MAX: usize = 255;
+
 /// How often a file that several processes append to is opened anew, because another one was put in its place.
 pub const APPEND_REOPEN_MAX: u32 = 16;
 

@@ -12,8 +12,8 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
-use crate::cursors::{self, Loaded};
-use crate::disk::{Disk, EntryKind, Meta};
+use crate::cursors;
+use crate::disk::{Disk, EntryKind, Loaded, Meta};
 use crate::error::{Error, ErrorKind};
 use crate::home::{CURSORS, CURSORS_TMP, HomeLock, PENDING, PROVENANCE, QUARANTINE, STATUS_TMP, pending};
 use crate::ledger::{self, Ledger, damaged, segment_path, segments};
@@ -72,20 +72,15 @@ fn make_directories(disk: &dyn Disk) -> io::Result<()> {
 
 /// The snapshot, if there is a good one; a damaged one is moved aside.
 fn snapshot(disk: &dyn Disk, now: Timestamp) -> Result<Fold, Error> {
-    match cursors::load(disk)? {
-        Loaded::Snapshot(fold) => Ok(fold),
+    match cursors::load_or_move_aside(disk, now)? {
+        Loaded::Sound(fold) => Ok(fold),
         Loaded::Missing => {
             if segments(disk)? > 0 && size_of(disk, 1)? > 0 {
                 log::warn!(code = "cursors.rebuilt"; "there is no snapshot; the cursors are made anew from the ledger");
             }
             Ok(Fold::default())
         }
-        Loaded::Damaged(why) => {
-            let aside = cursors::move_aside(disk, now)?;
-            log::warn!(code = "cursors.rebuilt", cause = why.as_str();
-                "the snapshot is damaged; it is now {} and is made anew from the ledger", aside.display());
-            Ok(Fold::default())
-        }
+        Loaded::Damaged(_) => Ok(Fold::default()),
     }
 }
 

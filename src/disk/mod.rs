@@ -2,9 +2,14 @@
 //!
 //! Every path is relative to the home and has at most two components. [`OsDisk`] is the real one;
 //! [`SimDisk`] keeps what was written and what was synced apart, and fails or crashes where it is told.
+//! [`append_lines`] and [`load_or_move_aside`] are made of these operations; [`replace`] and [`inside`] are about
+//! files anywhere.
 
 mod append;
+mod inside;
 mod os;
+mod recover;
+mod replace;
 mod sim;
 
 use std::ffi::OsString;
@@ -15,7 +20,10 @@ use std::time::SystemTime;
 use rustix::io::Errno;
 
 pub use append::append_lines;
+pub use inside::{inside, stays_inside};
 pub use os::{OsDisk, sync_output};
+pub use recover::{Loaded, load, load_or_move_aside};
+pub use replace::replace;
 pub use sim::{Fault, Loss, SimDisk};
 
 /// What an entry of a directory is.

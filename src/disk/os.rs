@@ -87,7 +87,7 @@ impl OsDisk {
     }
 }
 
-fn create_dirs(path: &Path) -> io::Result<()> {
+pub(super) fn create_dirs(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }

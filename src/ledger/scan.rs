@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader, Read};
 
 use super::{damaged, segment_path, segments};
-use crate::cursors::{self, Loaded};
-use crate::disk::Disk;
+use crate::cursors;
+use crate::disk::{Disk, Loaded};
 use crate::error::Error;
 use crate::limits::{COMMIT_LINES_MAX, LEDGER_LINE_BYTES_MAX, PIECE_BYTES};
 use crate::pure::commit::{COMMIT_PREFIX, Commit};
@@ -104,7 +104,7 @@ pub fn scan(
 /// Everything that was committed up to now, for those who only read: the snapshot and what follows it.
 pub fn current_fold(disk: &dyn Disk) -> Result<Fold, Error> {
     let mut fold = match cursors::load(disk)? {
-        Loaded::Snapshot(fold) => fold,
+        Loaded::Sound(fold) => fold,
         Loaded::Missing | Loaded::Damaged(_) => Fold::default(),
     };
     let begin = fold.mark;

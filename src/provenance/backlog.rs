@@ -117,10 +117,14 @@ impl Backlog {
         }
     }
 
-    /// The pairs of a snapshot are durable in a file now. What the store took meanwhile is done already.
-    pub(super) fn moved_to_file(&mut self, snapshot: &Snapshot, name: String, bytes: u64) {
+    /// The pairs of a snapshot are durable in a file now. What the store took meanwhile is done already; if that is
+    /// all of it, the file is of no use: false.
+    pub(super) fn moved_to_file(&mut self, snapshot: &Snapshot, name: String, bytes: u64) -> bool {
         let lines = snapshot.pairs.len() as u64;
         let done = (self.first() - snapshot.first).min(lines);
+        if done == lines {
+            return false;
+        }
         for _ in done..lines {
             self.pop();
         }
@@ -132,6 +136,7 @@ impl Backlog {
             bytes,
             own: true,
         });
+        true
     }
 
     /// Files of earlier writers, which come before everything else.
@@ -315,6 +320,17 @@ mod tests {
         assert_eq!((backlog.left_of(5), backlog.left_of(6)), (0, 1));
         backlog.forget_file(false);
         assert_eq!(ids(&backlog.call()), ["5"]);
+    }
+
+    #[test]
+    fn a_file_is_of_no_use_when_the_store_took_all_of_it_while_it_was_written() {
+        let mut backlog = small();
+        backlog.push(batch(0..2));
+        let snapshot = backlog.snapshot();
+        backlog.push(batch(2..3));
+        backlog.took_from_memory(3);
+        assert!(!backlog.moved_to_file(&snapshot, "f".into(), 10));
+        assert!(backlog.is_empty() && backlog.left_of(3) == 0);
     }
 
     #[test]

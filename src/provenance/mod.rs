@@ -34,7 +34,8 @@
 //! name, synced, renamed, and the directory synced. A file is removed after the store took its pairs. Each writer is
 //! an owner of its own and holds the lock file `<owner>.lock` while it lives; a writer that starts takes the lock
 //! files of those that are no more, and their files before its own (`adopt`). So several writers, also in several
-//! processes, can have one home, and no file is delivered by two. Lines that are no pairs are copied to
+//! processes, can have one home, and no file is delivered by two; what a writer leaves that ends later waits for the
+//! next start. Lines that are no pairs are copied to
 //! `quarantine/` before their file is removed; the others are delivered.
 
 mod adopt;

@@ -12,6 +12,9 @@ use super::names::{SpillName, in_overflow, lock_of};
 use crate::disk::{Disk, DiskFile};
 use crate::home::OVERFLOW;
 
+/// How often a lock file of our own is looked for.
+const OWNER_TRIES: u32 = 16;
+
 /// Writes the spill files of one writer, and holds its lock from the first one on.
 pub(super) struct Spill {
     disk: Arc<dyn Disk>,
@@ -27,10 +30,10 @@ pub(super) struct Written {
 }
 
 impl Spill {
-    pub(super) fn new(disk: Arc<dyn Disk>, owner: Ulid) -> Self {
+    pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
         Self {
             disk,
-            owner,
+            owner: Ulid::nil(),
             number: 0,
             lock: None,
         }
@@ -41,16 +44,16 @@ impl Spill {
     pub(super) fn write(&mut self, pairs: &[Pair]) -> io::Result<Written> {
         // A number is used once, so that what a failed try left behind is in nobody's way.
         self.number += 1;
+        let mut content = Vec::new();
+        pairs.iter().try_for_each(|pair| pair.write_line(&mut content))?;
+        self.prepare()?;
         let name = SpillName {
             owner: self.owner,
             number: self.number,
             lines: pairs.len() as u64,
         };
         let name = name.name();
-        let mut content = Vec::new();
-        pairs.iter().try_for_each(|pair| pair.write_line(&mut content))?;
-        let written = self.prepare().and_then(|()| self.put(&name, &content));
-        if let Err(error) = written {
+        if let Err(error) = self.put(&name, &content) {
             self.take_back(&name);
             return Err(error);
         }
@@ -67,10 +70,16 @@ impl Spill {
         }
         self.disk.create_dir(Path::new(OVERFLOW))?;
         self.disk.sync_dir(Path::new(""))?;
-        // Who looks for what dead writers left may have it for a moment.
-        let taken = || io::Error::other("somebody else holds our lock file");
-        self.lock = Some(lock(&*self.disk, &lock_of(self.owner))?.ok_or_else(taken)?);
-        Ok(())
+        // Who looks for what dead writers left may have the lock for a moment, and remove it. Nothing is ours yet,
+        // so another name will do.
+        for _ in 0..OWNER_TRIES {
+            self.owner = Ulid::new();
+            self.lock = lock(&*self.disk, &lock_of(self.owner))?;
+            if self.lock.is_some() {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other("somebody takes each lock file that is made"))
     }
 
     fn put(&self, name: &str, content: &[u8]) -> io::Result<()> {
@@ -82,8 +91,8 @@ impl Spill {
         self.disk.sync_dir(Path::new(OVERFLOW))
     }
 
-    /// What cannot be taken back is delivered by a later writer, as a repetition.
-    fn take_back(&mut self, name: &str) {
+    /// Removes a file. What cannot be taken back is delivered by a later writer, as a repetition.
+    pub(super) fn take_back(&mut self, name: &str) {
         for path in [temporary(name), in_overflow(name)] {
             match self.disk.unlink(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -131,13 +140,13 @@ mod tests {
     #[test]
     fn the_first_spill_makes_the_directory_and_names_never_meet() {
         let disk = SimDisk::new();
-        let owner = Ulid::from_parts(1, 1);
-        let mut spill = Spill::new(Arc::new(disk.clone()), owner);
+        let mut spill = Spill::new(Arc::new(disk.clone()));
         assert!(disk.list(Path::new(OVERFLOW)).is_err());
         let first = spill.write(&pairs()).unwrap();
         let second = spill.write(&pairs()).unwrap();
         assert_ne!(first.name, second.name);
-        assert_eq!(names(&disk), [first.name, second.name, format!("{owner}.lock")]);
+        let lock = format!("{}.lock", spill.owner);
+        assert_eq!(names(&disk), [first.name, second.name, lock]);
     }
 
     #[test]
@@ -145,7 +154,7 @@ mod tests {
         for at in 0..7 {
             for fault in [Fault::Eio, Fault::Full] {
                 let disk = SimDisk::new();
-                let mut spill = Spill::new(Arc::new(disk.clone()), Ulid::from_parts(1, 1));
+                let mut spill = Spill::new(Arc::new(disk.clone()));
                 disk.plan(at, fault);
                 let failed = spill.write(&pairs()).is_err();
                 disk.make_room();

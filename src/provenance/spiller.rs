@@ -6,7 +6,7 @@ use super::Pair;
 use super::backlog::Backlog;
 use super::options::Backoff;
 use super::shared::{Phase, Shared, wait};
-use super::spill::Spill;
+use super::spill::{Spill, Written};
 
 /// Moves the oldest pairs to disk while there are too many in memory, and at the end all of them.
 pub(super) fn run(shared: &Shared, mut spill: Spill) {
@@ -20,14 +20,19 @@ pub(super) fn run(shared: &Shared, mut spill: Spill) {
         }
         match spill.write(&snapshot.pairs) {
             Ok(written) => {
+                let Written { name, bytes } = written;
                 let mut state = shared.lock();
                 if state.phase == Phase::Ended {
                     return;
                 }
-                state.backlog.moved_to_file(&snapshot, written.name, written.bytes);
+                let is_needed = state.backlog.moved_to_file(&snapshot, name.clone(), bytes);
                 drop(state);
-                shared.work.notify_all();
-                spilled(&snapshot.pairs, written.bytes);
+                if is_needed {
+                    shared.work.notify_all();
+                    spilled(&snapshot.pairs, bytes);
+                } else {
+                    spill.take_back(&name);
+                }
                 (backoff, is_failing) = (Backoff::new(&shared.options), false);
             }
             Err(error) => {

@@ -45,6 +45,9 @@ impl Worker {
 
     /// Before anything of our own: what earlier writers left.
     fn adopt(&self) {
+        if self.shared.lock().phase >= Phase::Ending {
+            return;
+        }
         match adopt::adopt(&*self.disk) {
             Ok((claims, files)) => {
                 let mut state = self.shared.lock();

@@ -6,8 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use ulid::Ulid;
-
 use super::backlog::Backlog;
 use super::shared::{Phase, Shared, State, deadline, wait};
 use super::spill::Spill;
@@ -94,7 +92,7 @@ impl ProvenanceWriter {
         let shared = Arc::new(Shared::new(options));
         // From here on an error drops the writer, which ends the thread that there is.
         let this = Self(Mode::Behind(Arc::clone(&shared)));
-        let spill = Spill::new(Arc::clone(&disk), Ulid::new());
+        let spill = Spill::new(Arc::clone(&disk));
         // A thread that cannot be started is done as well.
         let (worker_done, spiller_done) = (worker::Done(Arc::clone(&shared)), spiller::Done(Arc::clone(&shared)));
         thread::Builder::new().name("tailspool-spill".into()).spawn(move || {

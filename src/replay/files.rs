@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use tempfile::TempDir;
 
 use super::operation::{Operation, content, octal};
+use crate::disk;
 use crate::error::{Error, ErrorKind};
 
 /// Reads a file of a fixture; `hint` is for whoever has none.
@@ -20,9 +21,9 @@ pub(super) fn read_fixture(path: &Path, hint: &str) -> Result<Vec<u8>, Error> {
     })
 }
 
-/// Writes a file of a fixture.
+/// Writes a file of a fixture, in the place of the one that was there.
 pub(super) fn write_fixture(path: &Path, text: &str) -> Result<(), Error> {
-    fs::write(path, text).map_err(|cause| Error::io("cannot write", path, cause))
+    disk::replace(path, text.as_bytes()).map_err(|cause| Error::io("cannot write", path, cause))
 }
 
 /// The lines of a file with their numbers, from 1.
@@ -146,16 +147,13 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// Where a path of the script is. A symlink on the way is an error: after a rename it could lead anywhere.
 fn place(top: &Path, relative: &str) -> io::Result<PathBuf> {
-    let mut path = top.to_owned();
     let normal = |part: &Component<'_>| matches!(part, Component::Normal(_));
-    let mut parts = Path::new(relative).components().filter(normal).peekable();
-    while let Some(part) = parts.next() {
-        path.push(part);
-        if parts.peek().is_some() {
-            refuse_symlink(&path)?;
-        }
+    let relative: PathBuf = Path::new(relative).components().filter(normal).collect();
+    let path = top.join(&relative);
+    match relative.parent() {
+        Some(way) if !way.as_os_str().is_empty() && disk::inside(top, way)? != top.join(way) => Err(followed()),
+        _ => Ok(path),
     }
-    Ok(path)
 }
 
 /// The same for an operation that would follow a symlink at the path itself.
@@ -174,9 +172,13 @@ fn with_parents(top: &Path, relative: &str) -> io::Result<PathBuf> {
 
 fn refuse_symlink(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(found) if found.is_symlink() => Err(io::Error::other("there is a symlink, and no operation follows one")),
+        Ok(found) if found.is_symlink() => Err(followed()),
         _ => Ok(()),
     }
+}
+
+fn followed() -> io::Error {
+    io::Error::other("there is a symlink, and no operation follows one")
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::errno;
+use crate::disk::stays_inside;
 use crate::limits::PASS_MS_MAX;
 
 /// One line of a script. Paths are relative to the tree and stay in it.
@@ -183,17 +184,18 @@ pub(super) fn octal(mode: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("`{mode}` is no octal mode up to 7777"))
 }
 
-/// Whether a path stays in the tree.
+/// Whether a path stays in the tree, with no `..` in it, since what stands before one may be a symlink.
 pub(super) fn stays(path: &str) -> Result<(), String> {
     if path.is_empty() || path.contains('\0') {
         return Err(format!("{path:?} is no path"));
     }
-    let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
-    if Path::new(path).components().all(inside) {
-        Ok(())
-    } else {
-        Err(format!("`{path}` leaves the tree"))
+    let has_parent = Path::new(path).components().any(|part| part == Component::ParentDir);
+    if has_parent || !stays_inside(Path::new(path)) {
+        return Err(format!(
+            "`{path}` leaves the tree, or is no name that a filesystem takes"
+        ));
     }
+    Ok(())
 }
 
 /// The same for what must be something in the tree, not the tree itself.
