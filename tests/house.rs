@@ -107,3 +107,26 @@ fn the_rules_know_no_file_thread_clock_or_environment() {
         .collect();
     assert_eq!(hits, [""; 0]);
 }
+
+#[test]
+fn every_test_that_the_docs_name_is_there() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    sources(&top.join("src"), &mut files);
+    sources(&top.join("tests"), &mut files);
+    let code: String = files.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let docs = fs::read_to_string(top.join("docs/testing.md")).unwrap();
+    let tests = |text: &str| {
+        text.len() > 20
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || b"_0123456789".contains(&byte))
+    };
+    let named: Vec<_> = docs.split('`').filter(|text| tests(text)).collect();
+    assert!(named.len() > 15, "the docs were read: {named:?}");
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|name| !code.contains(&format!("fn {name}()")))
+        .collect();
+    assert_eq!(missing, [&""; 0]);
+}

@@ -164,6 +164,23 @@ fn what_another_program_appended_is_drained_in_order_with_what_was_captured() {
     assert_eq!(sandbox.drain_raw(), "next\n", "a name of others is never followed");
 }
 
+#[test]
+fn what_an_append_left_unfinished_goes_after_a_day_and_not_before() {
+    let sandbox = Sandbox::new();
+    sandbox.once(&[]).exits(0);
+    let hour = std::time::Duration::from_secs(3600);
+    let made = |name: &str, hours: u32| {
+        let file = File::create(sandbox.home("pending").join(name)).unwrap();
+        file.set_modified(std::time::SystemTime::now() - hours * hour).unwrap();
+    };
+    made("pending-a.json.tmp", 25);
+    made("pending-b.json.tmp", 23);
+    made("other.json.tmp", 100);
+    assert_eq!(sandbox.drain_raw(), "");
+    sandbox.once(&[]).exits(0);
+    assert_eq!(sandbox.names("pending"), ["other.json.tmp", "pending-b.json.tmp"]);
+}
+
 /// 3 + 3 processes drain 3,000 records while two others append and a watcher captures.
 #[test]
 fn six_processes_drain_three_thousand_records_none_lost_and_none_twice() {

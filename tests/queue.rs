@@ -182,6 +182,7 @@ fn what_is_no_object_or_too_large_is_refused_and_nothing_is_left() {
         ("array", queue.append(&json!([1]))),
         ("text", queue.append(&"text")),
         ("null", queue.append(&Value::Null)),
+        ("not a number", queue.append(&f64::NAN)),
         ("8 MiB", queue.append(&too_large)),
         (
             "in a batch",
@@ -324,6 +325,21 @@ fn drop_oldest_drops_about_a_hundred_and_notes_each() {
             }
         }
     }
+}
+
+#[test]
+fn an_append_is_no_failure_because_what_makes_room_cannot_be_noted() {
+    let (disk, _, queue) = simulated(dropping(2));
+    queue.append(&record("0")).unwrap();
+    queue.append(&record("1")).unwrap();
+    // create, write, sync, rename, sync of the directory, the lock files of two victims, and then the audit log.
+    disk.plan(7, Fault::Eio);
+    queue.append(&record("2")).unwrap();
+    assert_eq!(queue.pending_count().unwrap(), 3, "nothing is dropped unnoted");
+    assert!(audited(&disk).is_empty());
+    queue.append(&record("3")).unwrap();
+    assert_eq!(texts(&ingested(&queue)), ["3"]);
+    assert_eq!(audited(&disk).len(), 3);
 }
 
 #[test]

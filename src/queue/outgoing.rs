@@ -133,7 +133,7 @@ impl Outgoing {
     pub fn sync(&mut self, disk: &dyn Disk) -> io::Result<()> {
         match &mut self.open {
             Some(file) => file.sync()?,
-            // A failed writing back is told to the first handle that asks, also to one opened since (fsync(2)).
+            // A failed writing back is told to the first handle that asks, also to one that was opened since.
             None => {
                 for part in &self.parts {
                     disk.open(&pending(part.batch.temporary()), false)?.sync()?;
