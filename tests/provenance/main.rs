@@ -308,6 +308,18 @@ fn what_earlier_processes_left_comes_first_and_the_oldest_of_it_before_the_rest(
 }
 
 #[test]
+fn a_flush_waits_for_what_an_earlier_process_left() {
+    let (disk, store) = (SimDisk::new(), Store::shut());
+    leave(&disk, &format!("{OWNER}-00000001-1.jsonl"), &line(0));
+    let writer = writer(&disk, &store, small());
+    store.wait_for_calls(1);
+    assert_eq!(writer.flush(AT_ONCE), 1);
+    store.open();
+    assert_eq!(writer.flush(FOREVER), 0);
+    assert_eq!(store.ids(), ids(0..1));
+}
+
+#[test]
 fn a_damaged_spill_file_stops_nothing_and_only_its_bad_lines_are_quarantined() {
     let disk = SimDisk::new();
     let name = format!("{OWNER}-00000001-4.jsonl");
