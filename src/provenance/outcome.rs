@@ -52,7 +52,8 @@ impl std::error::Error for Refused {
 /// What a stop left.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Stopped {
-    /// Pairs that are durable in spill files, for the next writer of this home.
+    /// Pairs that are durable in spill files, for the next writer of this home; those included that this one had from
+    /// an earlier one.
     pub spilled: u64,
     /// Pairs that neither the store nor the disk took.
     pub unkept: Vec<Pair>,

@@ -299,7 +299,8 @@ fn what_earlier_processes_left_comes_first_and_the_oldest_of_it_before_the_rest(
         &format!("{OWNER}-00000009-5.jsonl"),
         &(0..5).map(line).collect::<String>(),
     );
-    assert_eq!(spilled(&disk, 9..11), 2);
+    // It may have claimed the others, and then gives them back.
+    assert!(spilled(&disk, 9..11) >= 2);
     let store = Store::new();
     let writer = writer(&disk, &store, roomy());
     enqueue(&writer, 11..13);
