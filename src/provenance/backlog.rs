@@ -195,7 +195,7 @@ impl Backlog {
         self.file_bytes -= file.bytes;
         self.left -= file.own_left();
         if is_aside {
-            self.aside += file.own_left();
+            self.aside += file.left();
         }
         Some(file)
     }
@@ -205,14 +205,17 @@ impl Backlog {
         self.taken
     }
 
-    /// How many of the first `taken` pairs are not with the store.
+    /// How many of the first `taken` pairs, and of those that earlier writers left, are not with the store.
     pub(super) fn left_of(&self, taken: u64) -> u64 {
-        taken.saturating_sub(self.taken - self.left) + self.aside
+        let earlier = self.files.iter().filter(|file| !file.own).map(Spilled::left);
+        taken.saturating_sub(self.taken - self.left) + self.aside + earlier.sum::<u64>()
     }
 
-    /// Whether all of the first `taken` pairs had their turn.
+    /// Whether all of those had their turn.
     pub(super) fn is_through(&self, taken: u64) -> bool {
-        self.taken - self.left >= taken
+        // What earlier writers left comes first.
+        let has_earlier = self.files.front().is_some_and(|file| !file.own);
+        !has_earlier && self.taken - self.left >= taken
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -365,13 +368,15 @@ mod tests {
         backlog.adopt(vec![adopted("1"), adopted("2")]);
         let names: Vec<_> = backlog.files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["1", "2", "own"]);
+        assert_eq!(backlog.left_of(3), 21);
+        assert!(!backlog.is_through(0), "a flush waits for what is older");
         backlog.took_from_file(9);
         backlog.forget_file(false);
         backlog.forget_file(true);
-        assert_eq!(backlog.left_of(3), 3, "what is not ours counts for nobody's flush");
+        assert_eq!(backlog.left_of(3), 12, "what is left aside is not with the store");
         backlog.took_from_file(1);
         backlog.forget_file(true);
-        assert_eq!(backlog.left_of(3), 2);
-        assert!(backlog.is_through(2), "what is left aside is waited for by nobody");
+        assert_eq!(backlog.left_of(3), 11);
+        assert!(backlog.is_through(2), "but it is waited for by nobody");
     }
 }

@@ -43,6 +43,7 @@ mod backlog;
 pub mod deliveries;
 mod names;
 mod options;
+mod outcome;
 mod pair;
 mod quarantine;
 mod reader;
@@ -55,6 +56,7 @@ mod writer;
 
 pub use deliveries::{Deliveries, Delivery, DeliveryStore};
 pub use options::Options;
+pub use outcome::{Refused, Stopped, Why};
 pub use pair::{BadPair, Pair};
 pub use store::{ProvenanceStore, StoreError};
-pub use writer::{ProvenanceWriter, Refused, Stopped, Why};
+pub use writer::ProvenanceWriter;

@@ -23,8 +23,8 @@ pub(super) enum Phase {
 pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) backlog: Backlog,
-    /// Writers that are no more, whose files are delivered first.
-    pub(super) claims: Vec<Claim>,
+    /// Writers that are no more, whose files are delivered first; None until they were looked for.
+    pub(super) claims: Option<Vec<Claim>>,
     /// Pairs below this number are not kept waiting for others.
     pub(super) urgent_below: u64,
     /// Counts what should end a wait after a failure.
@@ -91,7 +91,7 @@ impl Shared {
             state: Mutex::new(State {
                 phase: Phase::Running,
                 backlog: Backlog::new(options),
-                claims: Vec::new(),
+                claims: None,
                 urgent_below: 0,
                 nudges: 0,
                 worker_is_done: false,
@@ -159,6 +159,15 @@ impl Shared {
 }
 
 impl State {
+    /// The oldest file is gone, or is left for a later writer. Returns the claim that it was the last file of.
+    pub(super) fn forget_file(&mut self, is_aside: bool) -> Option<Claim> {
+        let file = self.backlog.forget_file(is_aside)?;
+        let claims = self.claims.as_mut()?;
+        let at = claims.iter().position(|claim| claim.has(&file))?;
+        let has_more = self.backlog.has_file(|other| claims[at].has(other));
+        (!has_more).then(|| claims.remove(at))
+    }
+
     /// Whether waiting for more pairs would be in vain.
     fn needs_no_others(&self) -> bool {
         self.phase != Phase::Running

@@ -48,17 +48,18 @@ impl Worker {
         if self.shared.lock().phase >= Phase::Ending {
             return;
         }
-        match adopt::adopt(&*self.disk) {
-            Ok((claims, files)) => {
-                let mut state = self.shared.lock();
-                if state.phase < Phase::Ending {
-                    state.claims = claims;
-                    state.backlog.adopt(files);
-                }
-            }
-            Err(error) => log::warn!(code = "provenance.spill_unreadable";
-                "what an earlier process left for the provenance store waits for the next one: {error}"),
+        let (claims, files) = adopt::adopt(&*self.disk).unwrap_or_else(|error| {
+            log::warn!(code = "provenance.spill_unreadable";
+                "what an earlier process left for the provenance store waits for the next one: {error}");
+            (Vec::new(), Vec::new())
+        });
+        let mut state = self.shared.lock();
+        if state.phase < Phase::Ending {
+            state.claims = Some(claims);
+            state.backlog.adopt(files);
         }
+        drop(state);
+        self.shared.done.notify_all();
     }
 
     fn memory(&self, pairs: &[Pair]) {
@@ -157,15 +158,8 @@ impl Worker {
         if state.phase == Phase::Ended {
             return;
         }
-        let Some(file) = state.backlog.forget_file(is_aside) else {
-            return;
-        };
+        let ended = state.forget_file(is_aside);
         let is_last = state.backlog.oldest_file().is_none();
-        let claim = state.claims.iter().position(|claim| claim.has(&file));
-        let is_last_of_claim = !state
-            .backlog
-            .has_file(|file| claim.is_some_and(|at| state.claims[at].has(file)));
-        let ended = claim.filter(|_| is_last_of_claim).map(|at| state.claims.remove(at));
         drop(state);
         self.shared.wake_all();
         if let Some(claim) = ended.filter(|_| !is_aside) {

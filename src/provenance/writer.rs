@@ -1,6 +1,5 @@
 //! The writer as its callers see it.
 
-use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -9,9 +8,8 @@ use std::time::Duration;
 use super::backlog::Backlog;
 use super::shared::{Phase, Shared, State, deadline, wait};
 use super::spill::Spill;
-use super::store::StoreError;
 use super::worker::{self, Worker};
-use super::{Options, Pair, ProvenanceStore, spiller};
+use super::{Options, Pair, ProvenanceStore, Refused, Stopped, Why, spiller};
 use crate::disk::Disk;
 
 /// Takes pairs at once and brings them to a [`ProvenanceStore`] later; the module says what is promised.
@@ -28,60 +26,6 @@ enum Mode {
         /// Held during a call, so that they come one at a time.
         is_stopped: Mutex<bool>,
     },
-}
-
-/// Why a batch was not taken.
-#[derive(Debug)]
-pub enum Why {
-    /// The writer was stopped.
-    Stopped,
-    /// Memory is full: neither the store nor the disk takes what waits.
-    NoRoom,
-    /// The store failed; only the synchronous writer says so.
-    Store(StoreError),
-}
-
-/// A batch that was not taken. Nothing of it will be delivered, unless the caller hands it over again.
-#[derive(Debug)]
-pub struct Refused {
-    /// Why.
-    pub why: Why,
-    /// The batch; from a synchronous writer what the store did not take.
-    pub pairs: Vec<Pair>,
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stopped => "the provenance writer was stopped",
-            Self::NoRoom => "memory is full, and neither the provenance store nor the disk takes what is in it",
-            Self::Store(_) => "the provenance store failed",
-        })
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} pairs were not taken: {}", self.pairs.len(), self.why)
-    }
-}
-
-impl std::error::Error for Refused {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.why {
-            Why::Store(error) => Some(&**error),
-            Why::Stopped | Why::NoRoom => None,
-        }
-    }
-}
-
-/// What a stop left.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Stopped {
-    /// Pairs that are durable in spill files, for the next writer of this home.
-    pub spilled: u64,
-    /// Pairs that neither the store nor the disk took.
-    pub unkept: Vec<Pair>,
 }
 
 impl ProvenanceWriter {
@@ -143,8 +87,8 @@ impl ProvenanceWriter {
         taken.map_err(|(why, pairs)| Refused { why, pairs })
     }
 
-    /// Waits until all that was enqueued before is with the store; returns how many pairs are not, after `timeout` at
-    /// the latest: spilled ones, and those that cannot be read back from a spill file, included.
+    /// Waits until all that was enqueued before, and what earlier writers left, is with the store; returns how many
+    /// pairs are not, after `timeout` at the latest. Spilled ones count, and those in files that cannot be read.
     pub fn flush(&self, timeout: Duration) -> u64 {
         let Mode::Behind(shared) = &self.0 else { return 0 };
         let mut state = shared.lock();
@@ -152,7 +96,10 @@ impl ProvenanceWriter {
         state.urgent_below = target;
         state.nudges += 1;
         shared.work.notify_all();
-        let is_over = |state: &State| state.phase == Phase::Ended || state.backlog.is_through(target);
+        let is_over = |state: &State| {
+            let has_all = state.claims.is_some() && state.backlog.is_through(target);
+            has_all || state.phase == Phase::Ended
+        };
         let (state, _) = wait(&shared.done, state, deadline(timeout), is_over);
         state.backlog.left_of(target)
     }

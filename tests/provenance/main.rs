@@ -299,12 +299,25 @@ fn what_earlier_processes_left_comes_first_and_the_oldest_of_it_before_the_rest(
         &format!("{OWNER}-00000009-5.jsonl"),
         &(0..5).map(line).collect::<String>(),
     );
-    assert_eq!(spilled(&disk, 9..11), 2);
+    // It may have claimed the others, and then gives them back.
+    assert!(spilled(&disk, 9..11) >= 2);
     let store = Store::new();
     let writer = writer(&disk, &store, roomy());
     enqueue(&writer, 11..13);
     assert_eq!(writer.flush(FOREVER), 0);
     assert_eq!(store.ids(), ids(0..13));
+}
+
+#[test]
+fn a_flush_waits_for_what_an_earlier_process_left() {
+    let (disk, store) = (SimDisk::new(), Store::shut());
+    leave(&disk, &format!("{OWNER}-00000001-1.jsonl"), &line(0));
+    let writer = writer(&disk, &store, small());
+    store.wait_for_calls(1);
+    assert_eq!(writer.flush(AT_ONCE), 1);
+    store.open();
+    assert_eq!(writer.flush(FOREVER), 0);
+    assert_eq!(store.ids(), ids(0..1));
 }
 
 #[test]
