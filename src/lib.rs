@@ -18,4 +18,5 @@ pub mod show;
 pub mod source;
 pub mod start;
 pub mod status;
+pub mod verify;
 pub mod watcher;

@@ -62,6 +62,9 @@ pub const HANDLES_MAX: usize = 256;
 /// One look that finds more than this to read is logged, once a cursor.
 pub const LARGE_GROWTH_BYTES: u64 = 10 * 1024 * 1024;
 
+/// Findings of a verification that are told one by one; further ones are counted.
+pub const FINDINGS_MAX: usize = 1000;
+
 /// Room that is kept free on the disk of the home: this, or `FREE_SHARE_PERCENT` of the disk when that is less.
 pub const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
 
