@@ -62,6 +62,12 @@ pub const HANDLES_MAX: usize = 256;
 /// One look that finds more than this to read is logged, once a cursor.
 pub const LARGE_GROWTH_BYTES: u64 = 10 * 1024 * 1024;
 
+/// A search by halving in a ledger segment goes on line by line below this many bytes.
+pub const SEARCH_STEP_BYTES: u64 = 256 * 1024;
+
+/// Things that happened to a file, and deliveries, that a trace tells one by one; further ones are counted.
+pub const TRACED_MAX: usize = 1000;
+
 /// Findings of a verification that are told one by one; further ones are counted.
 pub const FINDINGS_MAX: usize = 1000;
 

@@ -5,6 +5,7 @@ mod exit;
 mod record;
 mod replay;
 mod status;
+mod trace;
 mod verify;
 mod watch;
 
@@ -88,6 +89,8 @@ enum Verb {
     Drain(drain::Args),
     /// Say whether everything is captured, and whether anything is waiting
     Status(status::Args),
+    /// Say where a record came from, what happened to its file since, and where it is now
+    Trace(trace::Args),
     /// Check that the ledger holds, that the logs which still stand are what was captured, and that the queue fits
     Verify(verify::Args),
     /// Play fixture trees through the pipeline, and compare the events with the expected ones
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         Verb::Watch(args) => watch::run(&cli.common, args),
         Verb::Drain(args) => drain::run(&cli.common, &args),
         Verb::Status(args) => status::run(&cli.common, &args),
+        Verb::Trace(args) => trace::run(&cli.common, &args),
         Verb::Verify(args) => verify::run(&cli.common, &args),
         Verb::Record(args) => record::run(&cli.common, args),
         Verb::Replay(args) => Ok(replay::run(&cli.common, &args)),

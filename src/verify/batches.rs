@@ -2,22 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader, Read};
 
 use memchr::memmem;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use ulid::Ulid;
 
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::home::pending;
-use crate::limits::{ENVELOPE_IN_MEMORY_BYTES, PIECE_BYTES};
 use crate::pure::commit::Commit;
 use crate::pure::entry::{Captured, Entry, Settled};
 use crate::pure::name::Name;
-use crate::pure::record::{Envelope, SCHEMA_VERSION};
 use crate::queue::depth::list;
+use crate::waiting::{Trouble, Waiting, bad};
 
 use super::finding::{Finding, Kind, Report};
 
@@ -28,30 +25,8 @@ pub(super) struct Batches<'a> {
     waiting: BTreeMap<OsString, Name>,
 }
 
-/// Why a batch is not well.
-enum Trouble {
-    /// It is damaged, or other than the ledger says.
-    Bad(String),
-    /// It cannot be judged.
-    Unclear(String),
-    /// It was drained.
-    Gone,
-}
-
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::NotFound => Self::Gone,
-            _ => Self::Unclear(format!("it cannot be read: {error}")),
-        }
-    }
-}
-
-fn bad(what: impl Into<String>) -> Trouble {
-    Trouble::Bad(what.into())
-}
-
 impl<'a> Batches<'a> {
+    /// Lists it.
     pub(super) fn list(disk: &'a dyn Disk) -> Result<Self, Error> {
         let waiting = list(disk)?.files.into_iter().map(|(name, (kind, _))| (name, kind));
         Ok(Self {
@@ -74,7 +49,7 @@ impl<'a> Batches<'a> {
                 continue;
             };
             let expected = Expected::of(&name, kind, entries);
-            let checked = BatchReader::open(self.disk, &name).and_then(|mut reader| expected.check(&mut reader));
+            let checked = Reader::open(self.disk, &pending(&name)).and_then(|mut reader| expected.check(&mut reader));
             let (kind, what) = match checked {
                 Ok(records) => {
                     report.batches.verified += 1;
@@ -102,6 +77,37 @@ impl<'a> Batches<'a> {
     pub(super) fn count(&self, report: &mut Report) {
         report.batches.others = self.waiting.len() as u64;
     }
+}
+
+/// What is compared of a record's source.
+#[derive(Deserialize)]
+struct Source {
+    file_id: Ulid,
+    epoch: u64,
+    offset: u64,
+    length: u64,
+    terminated: bool,
+}
+
+type Reader<'a> = Waiting<'a, Source>;
+/// A record that says where it came from.
+struct Record {
+    ulid: Ulid,
+    source: Source,
+    bytes: Option<Vec<u8>>,
+}
+
+/// The next record, which must say where it came from.
+fn next(reader: &mut Reader<'_>) -> Result<Option<Record>, Trouble> {
+    let Some(record) = reader.read()? else {
+        return Ok(None);
+    };
+    let ulid = record.ulid;
+    let source = record
+        .source
+        .ok_or_else(|| bad(format!("record {ulid} has no source")))?;
+    let bytes = record.bytes;
+    Ok(Some(Record { ulid, source, bytes }))
 }
 
 /// What the ledger says that a batch holds.
@@ -160,7 +166,7 @@ impl<'a> Expected<'a> {
     }
 
     /// Compares, and returns how many records there are.
-    fn check(&self, reader: &mut BatchReader<'_>) -> Result<u64, Trouble> {
+    fn check(&self, reader: &mut Reader<'_>) -> Result<u64, Trouble> {
         let Some(records) = self.records else {
             return self.check_single(reader);
         };
@@ -172,15 +178,15 @@ impl<'a> Expected<'a> {
             }
             found += part.records();
         }
-        if reader.next()?.is_some() || found != records {
+        if next(reader)?.is_some() || found != records {
             return Err(bad(format!("the ledger tells of {found} records in it")));
         }
         Ok(records)
     }
 
     /// One record in a file, which is any one of the commit.
-    fn check_single(&self, reader: &mut BatchReader<'_>) -> Result<u64, Trouble> {
-        let record = reader.next()?.ok_or_else(|| bad("it is empty"))?;
+    fn check_single(&self, reader: &mut Reader<'_>) -> Result<u64, Trouble> {
+        let record = next(reader)?.ok_or_else(|| bad("it is empty"))?;
         let ulid = record.ulid;
         let part = self.parts.iter().rfind(|part| part.first() <= ulid);
         let stands = part.is_some_and(|part| {
@@ -206,7 +212,12 @@ fn in_run(run: &Captured, record: &Record) -> bool {
     let source = &record.source;
     let same_file = (source.file_id, source.epoch) == (run.file_id, run.epoch);
     let end = source.offset.checked_add(source.length);
-    same_file && source.terminated && source.offset >= run.from && end.is_some_and(|end| end < run.to)
+    let length = record.bytes.as_ref().map_or(source.length, |bytes| bytes.len() as u64);
+    same_file
+        && length == source.length
+        && source.terminated
+        && source.offset >= run.from
+        && end.is_some_and(|end| end < run.to)
 }
 
 fn is_settled(settled: &Settled, record: &Record) -> bool {
@@ -217,8 +228,8 @@ fn is_settled(settled: &Settled, record: &Record) -> bool {
     same && bytes.is_none_or(|bytes| blake3::hash(bytes).to_hex().as_str() == settled.blake3)
 }
 
-fn check_settled(settled: &Settled, reader: &mut BatchReader<'_>) -> Result<(), Trouble> {
-    match reader.next()? {
+fn check_settled(settled: &Settled, reader: &mut Reader<'_>) -> Result<(), Trouble> {
+    match next(reader)? {
         Some(record) if record.ulid == settled.ulid && is_settled(settled, &record) => Ok(()),
         _ => Err(bad(format!(
             "record {} is not the settled line that the ledger tells of",
@@ -228,7 +239,7 @@ fn check_settled(settled: &Settled, reader: &mut BatchReader<'_>) -> Result<(), 
 }
 
 /// The records of a run follow one another, and with their newlines and the blank lines they are its bytes.
-fn check_run(run: &Captured, first: Ulid, reader: &mut BatchReader<'_>) -> Result<(), Trouble> {
+fn check_run(run: &Captured, first: Ulid, reader: &mut Reader<'_>) -> Result<(), Trouble> {
     let mut bytes = RunBytes {
         run,
         at: run.from,
@@ -239,7 +250,7 @@ fn check_run(run: &Captured, first: Ulid, reader: &mut BatchReader<'_>) -> Resul
     for index in 0..run.lines {
         let ulid = Ulid(first.0.saturating_add(index.into()));
         let misfit = || bad(format!("record {ulid} is not the line that the ledger tells of"));
-        let record = reader.next()?.ok_or_else(misfit)?;
+        let record = next(reader)?.ok_or_else(misfit)?;
         if record.ulid != ulid || !in_run(run, &record) || record.source.offset < bytes.at {
             return Err(misfit());
         }
@@ -294,134 +305,4 @@ impl RunBytes<'_> {
             _ => Ok(()),
         }
     }
-}
-
-/// A record as the ledger can be held against it.
-struct Record {
-    ulid: Ulid,
-    source: Source,
-    /// None when they are too many to be held.
-    bytes: Option<Vec<u8>>,
-}
-
-#[derive(Deserialize)]
-struct Source {
-    file_id: Ulid,
-    epoch: u64,
-    offset: u64,
-    length: u64,
-    terminated: bool,
-}
-
-#[derive(Deserialize)]
-struct Sourced {
-    source: Source,
-}
-
-/// Reads the envelopes of a pending file.
-struct BatchReader<'a> {
-    disk: &'a dyn Disk,
-    name: &'a OsString,
-    reader: BufReader<Box<dyn Read + Send>>,
-    at: u64,
-    line: Vec<u8>,
-}
-
-impl<'a> BatchReader<'a> {
-    fn open(disk: &'a dyn Disk, name: &'a OsString) -> Result<Self, Trouble> {
-        Ok(Self {
-            disk,
-            name,
-            reader: BufReader::with_capacity(4 * PIECE_BYTES, disk.read_from(&pending(name), 0)?),
-            at: 0,
-            line: Vec::new(),
-        })
-    }
-
-    /// The next record; None at the end.
-    fn next(&mut self) -> Result<Option<Record>, Trouble> {
-        let (start, limit) = (self.at, ENVELOPE_IN_MEMORY_BYTES as u64);
-        self.line.clear();
-        let read = self.reader.by_ref().take(limit).read_until(b'\n', &mut self.line)?;
-        self.at += read as u64;
-        if read == 0 {
-            return Ok(None);
-        }
-        if read as u64 == limit && self.line.last() != Some(&b'\n') {
-            let more = skip_line(&mut self.reader)?;
-            self.at += more;
-            return self.long(start).map(Some);
-        }
-        parse(&self.line).map(Some)
-    }
-
-    /// An envelope that is not held: everything but its text is read.
-    fn long(&self, start: u64) -> Result<Record, Trouble> {
-        #[derive(Deserialize)]
-        struct Long {
-            ulid: Ulid,
-            schema_version: u64,
-            record: Sourced,
-            #[serde(default, rename = "appended_at")]
-            _appended_at: IgnoredAny,
-        }
-        let reader = self.disk.read_from(&pending(self.name), start)?.take(self.at - start);
-        let long: Long = serde_json::from_reader(BufReader::with_capacity(PIECE_BYTES, reader)).map_err(|error| {
-            if error.is_io() {
-                Trouble::Unclear(format!("it cannot be read: {error}"))
-            } else {
-                bad(format!("an envelope is damaged: {error}"))
-            }
-        })?;
-        known_version(long.schema_version)?;
-        Ok(Record {
-            ulid: long.ulid,
-            source: long.record.source,
-            bytes: None,
-        })
-    }
-}
-
-/// Steps over the rest of a line; returns its length, newline included.
-fn skip_line(reader: &mut impl BufRead) -> io::Result<u64> {
-    let mut skipped = 0;
-    loop {
-        let bytes = reader.fill_buf()?;
-        let newline = memchr::memchr(b'\n', bytes);
-        let used = newline.map_or(bytes.len(), |at| at + 1);
-        reader.consume(used);
-        skipped += used as u64;
-        if newline.is_some() || used == 0 {
-            return Ok(skipped);
-        }
-    }
-}
-
-fn parse(line: &[u8]) -> Result<Record, Trouble> {
-    let damaged = |error: String| bad(format!("an envelope is damaged: {error}"));
-    let envelope = Envelope::parse(line).map_err(|error| damaged(error.to_string()))?;
-    known_version(envelope.schema_version)?;
-    let ulid = envelope.ulid.parse().map_err(|_| damaged("its ULID is none".into()))?;
-    let sourced: Sourced = serde_json::from_str(envelope.record.get()).map_err(|error| damaged(error.to_string()))?;
-    let bytes = envelope
-        .line()
-        .map_err(|error| damaged(error.to_string()))?
-        .into_owned();
-    if bytes.len() as u64 != sourced.source.length {
-        return Err(bad(format!("record {ulid} holds {} bytes", bytes.len())));
-    }
-    Ok(Record {
-        ulid,
-        source: sourced.source,
-        bytes: Some(bytes),
-    })
-}
-
-fn known_version(version: u64) -> Result<(), Trouble> {
-    if version == SCHEMA_VERSION {
-        return Ok(());
-    }
-    Err(Trouble::Unclear(format!(
-        "its schema_version is {version}, and this program knows {SCHEMA_VERSION}"
-    )))
 }
