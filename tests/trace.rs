@@ -17,7 +17,7 @@ use tailspool::ledger::{Ledger, segment_path, segments};
 use tailspool::pure::entry::{Captured, Delete, Entry};
 use tailspool::pure::fold::Fold;
 use tailspool::pure::identity::Window;
-use tailspool::trace::{find, find_linear};
+use tailspool::trace::{find, find_linear, trace};
 use ulid::Ulid;
 
 /// `trace --json` of a record that is known.
@@ -376,4 +376,20 @@ fn every_record_of_many_segments_is_found() {
         .count();
     let records: u64 = commits.iter().flatten().map(|(lines, _)| u64::from(*lines)).sum();
     assert_eq!(found as u64, records);
+}
+
+#[test]
+fn what_the_order_does_not_lead_to_is_found_by_reading_everything() {
+    let disk = SimDisk::new();
+    disk.create_dir(Path::new("provenance")).unwrap();
+    disk.create(&segment_path(1)).unwrap();
+    let mut ledger = Ledger::open(Arc::new(disk.clone()), &Fold::default(), 1, 0).unwrap();
+    for ulid in [100, 50, 200] {
+        let entries = [run(Some(Ulid(ulid)), 1, 10)];
+        ledger.append(&entries, Vec::new(), Timestamp::UNIX_EPOCH).unwrap();
+    }
+    assert_eq!(find(&disk, Ulid(50)).unwrap(), None);
+    let found = trace(&disk, None, Ulid(50)).unwrap().unwrap();
+    assert_eq!(found.origin.unwrap().commit.number, 2);
+    assert!(trace(&disk, None, Ulid(51)).unwrap().is_none());
 }
