@@ -9,6 +9,9 @@ use std::time::{Duration, SystemTime};
 use tailspool::disk::{Loss, SimDisk};
 use tailspool::event::Event;
 use tailspool::replay::{Head, Operation, Queued, Stage};
+use tailspool::source::scope::Scope;
+use tailspool::source::tree::OsTree;
+use tailspool::verify::{Verdict, verify};
 
 use super::action::{Action, Kind};
 use super::dice::Dice;
@@ -126,6 +129,16 @@ impl World {
 
     pub(crate) fn stop(&mut self) {
         self.stage.stop().unwrap();
+    }
+
+    /// What `verify` says of what was captured must be well, whatever was done.
+    pub(crate) fn verified(&self) -> Result<(), String> {
+        let scope = Scope::new(None, &[self.stage.tree().to_owned()]).unwrap();
+        let report = verify(&self.home, &OsTree::default(), &scope).unwrap();
+        match report.verdict {
+            Verdict::Failed => Err(format!("verify: {:#?}", report.findings)),
+            Verdict::Good | Verdict::Unchecked => Ok(()),
+        }
     }
 
     /// Does what happens to files, or to the capture.
