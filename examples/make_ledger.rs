@@ -44,13 +44,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     // In the scope of whoever made the home, so that a verification looks for them.
     let logs = fs::canonicalize(&home)?.with_file_name(".claude/projects/-home-user-work");
     let logs = logs.to_str().ok_or("the path of the home is not UTF-8")?;
-    out.commit((0..files).map(|number| begun(logs, number)).collect(), 0)?;
+    out.commit(&(0..files).map(|number| begun(logs, number)).collect::<Vec<_>>(), 0)?;
     let commits = lines.saturating_sub(files + 1) / (RUNS + 1);
     for number in 0..commits {
         let ulid = out.next_ulid(number);
         let file = |nth| file_id((number * RUNS + nth) % files);
         let runs = (0..RUNS).filter_map(|nth| Some(run(out.fold.files.get(&file(nth))?, ulid, nth)));
-        out.commit(runs.collect(), number)?;
+        out.commit(&runs.collect::<Vec<_>>(), number)?;
         if number % (commits / SAMPLES).max(1) == 0 {
             println!("{ulid}");
         }
@@ -83,7 +83,7 @@ impl Out {
         fresh.max(Ulid(self.fold.ulid_high_water.0 + 1))
     }
 
-    fn commit(&mut self, entries: Vec<Entry>, number: u64) -> Result<(), Box<dyn Error>> {
+    fn commit(&mut self, entries: &[Entry], number: u64) -> Result<(), Box<dyn Error>> {
         if self.mark.offset >= SEGMENT_BYTES {
             let segment = self.mark.segment + 1;
             self.file = File::create(self.home.join(segment_path(segment)))?;

@@ -68,6 +68,12 @@ pub const SEARCH_STEP_BYTES: u64 = 256 * 1024;
 /// Things that happened to a file, and deliveries, that a trace tells one by one; further ones are counted.
 pub const TRACED_MAX: usize = 1000;
 
+/// Threads with which a verification reads the queue, if there are so many cores.
+pub const VERIFY_THREADS_MAX: usize = 4;
+
+/// Files of the queue that wait for one of these threads, each with the ledger lines of its commit.
+pub const VERIFY_JOBS_MAX: usize = 4;
+
 /// Findings of a verification that are told one by one; further ones are counted.
 pub const FINDINGS_MAX: usize = 1000;
 

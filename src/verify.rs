@@ -22,18 +22,21 @@ use walk::Walk;
 /// Fails when the home cannot be read; what is wrong with what was read is in the report.
 pub fn verify(disk: &dyn Disk, tree: &dyn Tree, scope: &Scope) -> Result<Report, Error> {
     let mut report = Report::default();
-    // The queue before the ledger: whatever is visible was committed. The snapshot too: it covers no more than
-    // the ledger holds.
-    let mut batches = Batches::list(disk)?;
-    let mut walk = Walk::begin(disk, &mut report)?;
-    walk.read(&mut batches, &mut report)?;
-    walk.compare_snapshot(&mut report);
-    let suspects = Sources::new(tree, scope).check(walk.accounts(), &mut report);
-    // What a watcher noted meanwhile explains.
-    walk.read(&mut batches, &mut report)?;
-    sources::judge(suspects, walk.accounts(), &mut report);
-    walk.count(&mut report);
-    batches.count(&mut report);
+    std::thread::scope(|threads| {
+        // The queue before the ledger: whatever is visible was committed. The snapshot too: it covers no more than
+        // the ledger holds.
+        let mut batches = Batches::list(disk, threads)?;
+        let mut walk = Walk::begin(disk, &mut report)?;
+        walk.read(&mut batches, &mut report)?;
+        walk.compare_snapshot(&mut report);
+        let suspects = Sources::new(tree, scope).check(walk.accounts(), &mut report);
+        // What a watcher noted meanwhile explains.
+        walk.read(&mut batches, &mut report)?;
+        sources::judge(suspects, walk.accounts(), &mut report);
+        walk.count(&mut report);
+        batches.finish(&mut report);
+        Ok(())
+    })?;
     report.conclude();
     Ok(report)
 }

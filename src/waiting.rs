@@ -1,9 +1,12 @@
 //! A pending file, read record by record by those who only look: no claim is taken.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, Read};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ulid::Ulid;
@@ -11,7 +14,7 @@ use ulid::Ulid;
 use crate::disk::Disk;
 use crate::limits::{ENVELOPE_IN_MEMORY_BYTES, PIECE_BYTES};
 use crate::pure::name::Name;
-use crate::pure::record::{Envelope, SCHEMA_VERSION};
+use crate::pure::record::SCHEMA_VERSION;
 
 /// Why a file is not well.
 #[derive(Debug)]
@@ -122,7 +125,9 @@ impl<'a, S: DeserializeOwned> Waiting<'a, S> {
                 damaged(error)
             }
         })?;
-        known_version(long.schema_version)?;
+        if long.schema_version != SCHEMA_VERSION {
+            return Err(unknown_version(long.schema_version));
+        }
         Ok(Record {
             ulid: long.ulid,
             source: long.record.source,
@@ -146,29 +151,70 @@ fn skip_line(reader: &mut impl BufRead) -> io::Result<u64> {
     }
 }
 
+/// An envelope in one pass: unescaping a line is most of the work, so it is done once.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "S: Deserialize<'de>"))]
+struct Whole<'a, S> {
+    #[serde(borrow)]
+    ulid: Cow<'a, str>,
+    schema_version: u64,
+    #[serde(borrow)]
+    record: Forms<'a, S>,
+}
+
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "S: Deserialize<'de>"))]
+struct Forms<'a, S> {
+    source: Option<S>,
+    #[serde(borrow, default, rename = "surface")]
+    readable: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "surface_base64")]
+    exact: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "text")]
+    foreign: Option<Cow<'a, str>>,
+}
+
 fn parse<S: DeserializeOwned>(line: &[u8]) -> Result<Record<S>, Trouble> {
-    let envelope = Envelope::parse(line).map_err(damaged)?;
-    known_version(envelope.schema_version)?;
-    let ulid = envelope.ulid.parse().map_err(damaged)?;
-    let record = envelope.record.get();
-    let Sourced { source } = serde_json::from_str(record).map_err(damaged)?;
-    let bytes = envelope.line().map_err(damaged)?.into_owned();
-    Ok(Record {
-        ulid,
+    let whole: Whole<'_, S> = serde_json::from_slice(line).map_err(|error| match version_of(line) {
+        Some(version) if version != SCHEMA_VERSION => unknown_version(version),
+        _ => damaged(error),
+    })?;
+    if whole.schema_version != SCHEMA_VERSION {
+        return Err(unknown_version(whole.schema_version));
+    }
+    let ulid = whole.ulid.parse().map_err(damaged)?;
+    let Forms {
         source,
-        bytes: Some(bytes),
-    })
+        readable,
+        exact,
+        foreign,
+    } = whole.record;
+    let bytes = match (exact, readable.or(foreign)) {
+        (Some(base64), _) => STANDARD.decode(base64.as_bytes()).map_err(damaged)?,
+        (None, Some(text)) => text.into_owned().into_bytes(),
+        (None, None) => return Err(bad(format!("record {ulid} has neither `surface` nor `text`"))),
+    };
+    let bytes = Some(bytes);
+    Ok(Record { ulid, source, bytes })
+}
+
+/// The version of an envelope that may be anything else but ours.
+fn version_of(line: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema_version: u64,
+    }
+    serde_json::from_slice(line)
+        .ok()
+        .map(|Version { schema_version }| schema_version)
 }
 
 fn damaged(error: impl std::fmt::Display) -> Trouble {
     bad(format!("an envelope is damaged: {error}"))
 }
 
-fn known_version(version: u64) -> Result<(), Trouble> {
-    if version == SCHEMA_VERSION {
-        return Ok(());
-    }
-    Err(Trouble::Unclear(format!(
+fn unknown_version(version: u64) -> Trouble {
+    Trouble::Unclear(format!(
         "its schema_version is {version}, and this program knows {SCHEMA_VERSION}"
-    )))
+    ))
 }

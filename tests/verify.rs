@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod pipeline;
 mod support;
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use pipeline::{Meddled, Meddler, Pipeline, TestClock};
 use serde_json::{Value, json};
 use support::{Ended, Sandbox, append, chmod, wait_for};
 use tailspool::disk::{Disk, OsDisk};
@@ -16,8 +19,8 @@ use tailspool::pure::commit::Commit;
 use tailspool::pure::entry::Entry;
 use tailspool::replay::{SCRIPT, Script, Stage};
 use tailspool::source::scope::Scope;
-use tailspool::source::tree::OsTree;
-use tailspool::verify::{Verdict, verify};
+use tailspool::source::tree::{Log, OsTree, Tree};
+use tailspool::verify::{Report, SnapshotState, Verdict, verify};
 use ulid::Ulid;
 
 /// `verify --json`, its exit code and its report.
@@ -54,9 +57,11 @@ fn finding(report: &Value) -> &Value {
 
 /// Numbered lines, so long that none of them is in a window of another.
 fn long_lines(numbers: std::ops::Range<u32>) -> String {
-    numbers
-        .map(|n| format!("{{\"n\":{n},\"text\":\"{}\"}}\n", "x".repeat(2000)))
-        .collect()
+    let text = "x".repeat(2000);
+    let lines: Vec<_> = numbers
+        .map(|n| format!("{{\"n\":{n},\"text\":\"{text}\"}}\n"))
+        .collect();
+    lines.concat()
 }
 
 fn captured(logs: &[(&str, &str)]) -> Sandbox {
@@ -286,8 +291,8 @@ fn a_hole_and_an_overlap_in_a_ledger_whose_checksums_hold_are_found() {
         run.to = run.to.checked_add_signed(change).unwrap();
         write_ledger(&sandbox, &commits);
         let report = report(&sandbox, 5);
-        let found = report["findings"].as_array().unwrap().iter();
-        let found = found.filter(|finding| finding["kind"] == kind).next().unwrap();
+        let mut found = report["findings"].as_array().unwrap().iter();
+        let found = found.find(|finding| finding["kind"] == kind).unwrap();
         assert_eq!(
             (&found["from"], &found["to"]),
             (&json!(place.0), &json!(place.1)),
@@ -419,14 +424,14 @@ fn nothing_outside_the_scope_is_opened_and_no_symlink_is_followed() {
 
 // The queue
 
+type Alteration = fn(&str) -> String;
+
 #[test]
 fn a_pending_batch_that_was_altered_is_found() {
-    let alterations: [(&str, fn(&str) -> String); 6] = [
+    let alterations: [(&str, Alteration); 6] = [
         ("another text", |text| text.replace("two", "TWO")),
         ("another offset", |text| text.replace("\"offset\":4", "\"offset\":5")),
-        ("a line less", |text| {
-            text.lines().take(1).map(|line| format!("{line}\n")).collect()
-        }),
+        ("a line less", |text| text.split_inclusive('\n').take(1).collect()),
         ("a line more", |text| {
             format!("{text}{}\n", text.lines().last().unwrap())
         }),
@@ -471,6 +476,116 @@ fn settled_lines_and_lines_of_many_megabytes_fit_the_ledger() {
     assert_eq!(sandbox.entries("settled").len(), 1);
     let shown = report(&sandbox, 0);
     assert_eq!(shown["batches"]["records"], 6, "{shown:#}");
+}
+
+// What happens while it reads
+
+/// A tree that was captured in many commits and small segments.
+struct Small {
+    temp: tempfile::TempDir,
+    disk: Arc<dyn Disk>,
+}
+
+impl Small {
+    fn captured() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let top = temp.path().join("logs");
+        fs::create_dir(&top).unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk::create(&temp.path().join("home")).unwrap());
+        let mut pipeline = Pipeline::start(&disk, &top, &TestClock::new()).unwrap();
+        pipeline.capture.segment_bytes_max(1500);
+        for n in 0..10 {
+            append(top.join("a.jsonl"), long_lines(n..n + 1));
+            pipeline.look().unwrap();
+        }
+        pipeline.capture.stop().unwrap();
+        Self { temp, disk }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.temp.path().canonicalize().unwrap().join("logs/a.jsonl")
+    }
+
+    fn verified(&self, tree: &dyn Tree) -> Report {
+        let scope = Scope::new(None, &[self.temp.path().to_owned()]).unwrap();
+        verify(&*self.disk, tree, &scope).unwrap()
+    }
+}
+
+#[test]
+fn a_ledger_of_many_segments_is_read_as_one() {
+    let small = Small::captured();
+    let report = small.verified(&OsTree::default());
+    assert_eq!(
+        (report.verdict, report.runs.verified),
+        (Verdict::Good, 10),
+        "{report:#?}"
+    );
+    assert!(report.ledger.segments > 3, "{report:#?}");
+    assert_eq!(report.ledger.snapshot, SnapshotState::Agrees);
+}
+
+/// Does something before the first read of a log.
+struct BeforeReading<F>(Mutex<Option<F>>);
+
+impl<F: FnOnce() -> io::Result<()> + Send + 'static> Meddler for BeforeReading<F> {
+    fn read_at(&self, log: &dyn Log, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        if let Some(act) = self.0.lock().unwrap().take() {
+            act()?;
+        }
+        log.read_at(bytes, offset)
+    }
+}
+
+fn before_reading(act: impl FnOnce() -> io::Result<()> + Send + 'static) -> Box<dyn Tree> {
+    Meddled::tree(&Arc::new(BeforeReading(Mutex::new(Some(act)))))
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_read_is_explained() {
+    let small = Small::captured();
+    let log = small.log();
+    let tree = before_reading(move || fs::File::options().write(true).open(log)?.set_len(5000));
+    let report = small.verified(&*tree);
+    assert_eq!(
+        (report.verdict, report.runs.verified),
+        (Verdict::Good, 2),
+        "{report:#?}"
+    );
+    assert_eq!((report.runs.changed, report.findings.len()), (8, 1), "{report:#?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_not_judged() {
+    let small = Small::captured();
+    let tree = before_reading(|| Err(io::ErrorKind::Interrupted.into()));
+    let report = small.verified(&*tree);
+    assert_eq!(
+        (report.verdict, report.runs.unchecked),
+        (Verdict::Unchecked, 10),
+        "{report:#?}"
+    );
+}
+
+#[test]
+fn what_a_watcher_notes_meanwhile_explains() {
+    let small = Small::captured();
+    let (log, disk) = (small.log(), Arc::clone(&small.disk));
+    flip(&log, 5000);
+    assert_eq!(small.verified(&OsTree::default()).verdict, Verdict::Failed);
+    // A watcher that looks now sees only the first byte, and so finds the other one.
+    let act = move || {
+        flip(&log, 3);
+        let mut pipeline = Pipeline::start(&disk, log.parent().unwrap(), &TestClock::new()).unwrap();
+        pipeline.look().unwrap();
+        pipeline.capture.stop().unwrap();
+        flip(&log, 3);
+        Ok(())
+    };
+    let report = small.verified(&*before_reading(act));
+    assert_eq!(report.runs.unexplained, 0, "{report:#?}");
+    assert_eq!(report.verdict, Verdict::Good, "{report:#?}");
+    assert!(report.runs.superseded > 0, "{report:#?}");
 }
 
 // Everything that is played elsewhere

@@ -1,16 +1,24 @@
 //! The ledger line that tells of a record, found by halving.
 
+use std::io::Read;
+
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use ulid::Ulid;
 
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Commits, Found, damaged, segment_numbers, segment_path};
-use crate::limits::SEARCH_STEP_BYTES;
+use crate::limits::{READ_BYTES, SEARCH_STEP_BYTES};
 use crate::pure::commit::Commit;
 use crate::pure::entry::Entry;
 use crate::pure::fold::Mark;
+use crate::pure::lines::whole;
 use crate::pure::name::Name;
+
+/// What stands around the ULIDs of a run.
+const FIRST: &[u8] = br#""first":""#;
+const LAST: &[u8] = br#"","last":""#;
 
 /// The ledger line of a record, in a commit whose checksum holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -172,11 +180,47 @@ fn find_in(disk: &dyn Disk, segment: u32, ulid: Ulid) -> Result<Option<Hit>, Err
 /// Reads every commit of the ledger, for a record that the order does not lead to.
 pub fn find_linear(disk: &dyn Disk, ulid: Ulid) -> Result<Option<Hit>, Error> {
     for segment in segment_numbers(disk)? {
-        if let Some(hit) = scan(disk, segment, 0, ulid, false)? {
+        if mentions(disk, segment, &ulid.to_string())?
+            && let Some(hit) = scan(disk, segment, 0, ulid, false)?
+        {
             return Ok(Some(hit));
         }
     }
     Ok(None)
+}
+
+/// Whether a segment may give out a ULID: as texts of equal length ULIDs have the order of their numbers, so no line
+/// is parsed for it.
+fn mentions(disk: &dyn Disk, segment: u32, ulid: &str) -> Result<bool, Error> {
+    let path = segment_path(segment);
+    let failed = |cause| Error::io("cannot read the ledger", disk.show(&path), cause);
+    let (run, settled) = (Finder::new(FIRST), format!("\"ulid\":\"{ulid}\""));
+    let settled = Finder::new(settled.as_bytes());
+    let mut reader = disk.read_from(&path, 0).map_err(failed)?;
+    let mut piece = Vec::new();
+    loop {
+        let mut some = reader.by_ref().take(READ_BYTES as u64);
+        if some.read_to_end(&mut piece).map_err(failed)? == 0 {
+            return Ok(false);
+        }
+        let whole = whole(&piece);
+        let lines = &piece[..whole];
+        let in_run = run
+            .find_iter(lines)
+            .any(|at| holds(&lines[at + FIRST.len()..], ulid.as_bytes()));
+        if in_run || settled.find(lines).is_some() {
+            return Ok(true);
+        }
+        piece.drain(..whole);
+    }
+}
+
+/// Whether a ULID lies between the two that stand here as `<first>","last":"<last>`.
+fn holds(text: &[u8], ulid: &[u8]) -> bool {
+    let last = ulid.len() + LAST.len();
+    let first = text.get(..ulid.len());
+    let last = text.get(last..last + ulid.len());
+    first.is_some_and(|first| first <= ulid) && last.is_some_and(|last| ulid <= last)
 }
 
 /// Reads from where a commit begins, `ordered` only as far as the order lets hope.

@@ -1,15 +1,21 @@
 //! What waits in the queue, against the commits that put it there.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::thread::{Builder, Scope, ScopedJoinHandle, available_parallelism};
 
+use crossbeam_channel::{Sender, bounded};
 use memchr::memmem;
 use serde::Deserialize;
 use ulid::Ulid;
 
 use crate::disk::Disk;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::home::pending;
+use crate::limits::{PIECE_BYTES, VERIFY_JOBS_MAX, VERIFY_THREADS_MAX};
 use crate::pure::commit::Commit;
 use crate::pure::entry::{Captured, Entry, Settled};
 use crate::pure::name::Name;
@@ -18,20 +24,47 @@ use crate::waiting::{Trouble, Waiting, bad};
 
 use super::finding::{Finding, Kind, Report};
 
-/// The queue as it was listed before the ledger was read.
-pub(super) struct Batches<'a> {
-    disk: &'a dyn Disk,
+/// The queue as it was listed before the ledger was read, and the threads that read it: unescaping lines takes several
+/// times as long as hashing their logs.
+pub(super) struct Batches<'scope> {
     /// By name; what a commit names is taken out.
     waiting: BTreeMap<OsString, Name>,
+    jobs: Sender<Job>,
+    workers: Vec<ScopedJoinHandle<'scope, Vec<Outcome>>>,
 }
 
-impl<'a> Batches<'a> {
-    /// Lists it.
-    pub(super) fn list(disk: &'a dyn Disk) -> Result<Self, Error> {
+/// A file to be checked, and what its commit says.
+struct Job {
+    name: OsString,
+    kind: Name,
+    commit: u64,
+    entries: Arc<Vec<Entry>>,
+}
+
+/// What became of a job: how many records are well, or why not.
+struct Outcome {
+    name: OsString,
+    commit: u64,
+    checked: Result<u64, Trouble>,
+}
+
+impl<'scope> Batches<'scope> {
+    /// Lists the queue.
+    pub(super) fn list<'env>(disk: &'env dyn Disk, threads: &'scope Scope<'scope, 'env>) -> Result<Self, Error> {
         let waiting = list(disk)?.files.into_iter().map(|(name, (kind, _))| (name, kind));
+        let (jobs, taken) = bounded::<Job>(VERIFY_JOBS_MAX);
+        let count = available_parallelism().map_or(1, NonZero::get).min(VERIFY_THREADS_MAX);
+        let spawn = |_| {
+            let taken = taken.clone();
+            let work = move || taken.iter().map(|job| job.done(disk)).collect();
+            Builder::new().name("queue".into()).spawn_scoped(threads, work)
+        };
+        let workers: Result<_, _> = (0..count).map(spawn).collect();
+        let failed = |cause| Error::new(ErrorKind::Failed, "cannot start a thread").because(cause);
         Ok(Self {
-            disk,
             waiting: waiting.collect(),
+            jobs,
+            workers: workers.map_err(failed)?,
         })
     }
 
@@ -42,40 +75,75 @@ impl<'a> Batches<'a> {
         named.next().map(|(name, _)| name.to_string_lossy().into_owned())
     }
 
-    /// Checks the batches that a commit names, as far as they still wait.
-    pub(super) fn check(&mut self, commit: &Commit, entries: &[Entry], report: &mut Report) {
+    /// Has the batches checked that a commit names, as far as they still wait.
+    pub(super) fn check(&mut self, commit: &Commit, entries: Vec<Entry>) {
+        let entries = Arc::new(entries);
         for name in &commit.batches {
-            let Some((name, kind)) = self.waiting.remove_entry(name.as_str().as_ref() as &std::ffi::OsStr) else {
+            let Some((name, kind)) = self.waiting.remove_entry(OsStr::new(name)) else {
                 continue;
             };
-            let expected = Expected::of(&name, kind, entries);
-            let checked = Reader::open(self.disk, &pending(&name)).and_then(|mut reader| expected.check(&mut reader));
-            let (kind, what) = match checked {
-                Ok(records) => {
-                    report.batches.verified += 1;
-                    report.batches.records += records;
-                    continue;
-                }
-                Err(Trouble::Gone) => {
-                    report.batches.drained += 1;
-                    continue;
-                }
-                Err(Trouble::Bad(what)) => {
-                    report.batches.failed += 1;
-                    (Kind::Batch, what)
-                }
-                Err(Trouble::Unclear(what)) => {
-                    report.batches.unchecked += 1;
-                    (Kind::Unchecked, what)
-                }
+            let job = Job {
+                name,
+                kind,
+                commit: commit.commit,
+                entries: Arc::clone(&entries),
             };
-            report.add(Finding::new(kind, what).at(&pending(&name)).commit(commit.commit));
+            // The workers end only when this sender is gone.
+            drop(self.jobs.send(job));
         }
     }
 
-    /// What is left is of other programs.
-    pub(super) fn count(&self, report: &mut Report) {
+    /// Waits for what is being checked. What no commit named is of other programs.
+    pub(super) fn finish(self, report: &mut Report) {
         report.batches.others = self.waiting.len() as u64;
+        drop(self.jobs);
+        let done = self
+            .workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        let mut outcomes: Vec<_> = done.flatten().collect();
+        outcomes.sort_by_key(|outcome| outcome.commit);
+        for outcome in outcomes {
+            outcome.tell(report);
+        }
+    }
+}
+
+impl Job {
+    fn done(self, disk: &dyn Disk) -> Outcome {
+        let expected = Expected::of(&self.name, self.kind, &self.entries);
+        let checked = Reader::open(disk, &pending(&self.name)).and_then(|mut reader| expected.check(&mut reader));
+        Outcome {
+            name: self.name,
+            commit: self.commit,
+            checked,
+        }
+    }
+}
+
+impl Outcome {
+    fn tell(self, report: &mut Report) {
+        let count = &mut report.batches;
+        let (kind, what) = match self.checked {
+            Ok(records) => {
+                count.verified += 1;
+                count.records += records;
+                return;
+            }
+            Err(Trouble::Gone) => {
+                count.drained += 1;
+                return;
+            }
+            Err(Trouble::Bad(what)) => {
+                count.failed += 1;
+                (Kind::Batch, what)
+            }
+            Err(Trouble::Unclear(what)) => {
+                count.unchecked += 1;
+                (Kind::Unchecked, what)
+            }
+        };
+        report.add(Finding::new(kind, what).at(&pending(&self.name)).commit(self.commit));
     }
 }
 
@@ -246,6 +314,7 @@ fn check_run(run: &Captured, first: Ulid, reader: &mut Reader<'_>) -> Result<(),
         blank: 0,
         // A settled line has its record elsewhere, and so has a line that is too long to be held here.
         hasher: run.settled.is_none().then(blake3::Hasher::new),
+        unhashed: Vec::new(),
     };
     for index in 0..run.lines {
         let ulid = Ulid(first.0.saturating_add(index.into()));
@@ -265,13 +334,19 @@ struct RunBytes<'a> {
     at: u64,
     blank: u64,
     hasher: Option<blake3::Hasher>,
+    /// Hashed together, since that is several times faster than line by line.
+    unhashed: Vec<u8>,
 }
 
 impl RunBytes<'_> {
     fn line(&mut self, record: &Record) {
         self.blank_up_to(record.source.offset);
-        match (&mut self.hasher, &record.bytes) {
-            (Some(hasher), Some(bytes)) => drop(hasher.update(bytes).update(b"\n")),
+        match &record.bytes {
+            Some(bytes) if self.hasher.is_some() => {
+                self.unhashed.extend_from_slice(bytes);
+                self.unhashed.push(b'\n');
+                self.hash_beyond(PIECE_BYTES);
+            }
             _ => self.hasher = None,
         }
         self.at = record.source.offset + record.source.length + 1;
@@ -284,15 +359,26 @@ impl RunBytes<'_> {
         if self.blank > self.run.blank {
             return;
         }
-        while let Some(hasher) = self.hasher.as_mut().filter(|_| left > 0) {
-            let some = left.min(64);
-            hasher.update(&[b'\n'; 64][..usize::try_from(some).unwrap_or(64)]);
+        while self.hasher.is_some() && left > 0 {
+            let some = left.min(PIECE_BYTES as u64);
+            let length = usize::try_from(some).unwrap_or(PIECE_BYTES);
+            self.unhashed.resize(self.unhashed.len() + length, b'\n');
+            self.hash_beyond(PIECE_BYTES);
             left -= some;
+        }
+    }
+
+    /// Hashes what was collected, if it is more than this.
+    fn hash_beyond(&mut self, bytes: usize) {
+        if let Some(hasher) = self.hasher.as_mut().filter(|_| self.unhashed.len() > bytes) {
+            hasher.update(&self.unhashed);
+            self.unhashed.clear();
         }
     }
 
     fn end(mut self) -> Result<(), Trouble> {
         self.blank_up_to(self.run.to.max(self.at));
+        self.hash_beyond(0);
         let run = self.run;
         let place = || format!("the run from {} of file {}", run.from, run.file_id);
         if run.settled.is_none() && self.blank != run.blank {

@@ -179,7 +179,7 @@ impl<'a> Walk<'a> {
             }
         }
         self.fold(read, &entries, report);
-        batches.check(&read.commit, &entries, report);
+        batches.check(&read.commit, entries);
     }
 
     fn number(&mut self, read: &Read<'_>, report: &mut Report) {
