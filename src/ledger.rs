@@ -1,5 +1,6 @@
 //! The ledger: the append-only history of what was captured from where, which is also the commit log.
 
+mod commits;
 mod history;
 mod scan;
 
@@ -17,6 +18,7 @@ use crate::pure::entry::Entry;
 use crate::pure::fold::{Fold, Mark};
 use jiff::Timestamp;
 
+pub use commits::{Commits, Found};
 pub use history::history;
 pub use scan::{Sealed, current_fold, scan};
 
@@ -46,21 +48,26 @@ pub fn segment_path(segment: u32) -> PathBuf {
 
 /// The numbers of the segments that there are, which must be 1, 2, 3…
 pub fn segments(disk: &dyn Disk) -> Result<u32, Error> {
+    let numbers = segment_numbers(disk)?;
+    let count = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+    match numbers.iter().zip(1..).find(|(found, wanted)| **found != *wanted) {
+        None => Ok(count),
+        Some((_, missing)) => Err(damaged(disk, missing, "the segment is missing")),
+    }
+}
+
+/// The numbers of the segments that there are, whatever they are.
+pub fn segment_numbers(disk: &dyn Disk) -> Result<BTreeSet<u32>, Error> {
     let directory = Path::new(PROVENANCE);
     let names = match disk.list(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
         names => names.map_err(|cause| Error::io("cannot list the ledger", disk.show(directory), cause))?,
     };
     let number = |name: &std::ffi::OsString| -> Option<u32> {
         let number = name.to_str()?.strip_prefix("provenance-")?.strip_suffix(".jsonl")?;
         number.parse().ok()
     };
-    let numbers: BTreeSet<u32> = names.iter().filter_map(number).collect();
-    let count = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
-    match numbers.iter().zip(1..).find(|(found, wanted)| **found != *wanted) {
-        None => Ok(count),
-        Some((_, missing)) => Err(damaged(disk, missing, "the segment is missing")),
-    }
+    Ok(names.iter().filter_map(number).collect())
 }
 
 /// An error for a ledger that must not be written to.

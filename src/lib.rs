@@ -19,4 +19,7 @@ pub mod show;
 pub mod source;
 pub mod start;
 pub mod status;
+pub mod trace;
+pub mod verify;
+pub mod waiting;
 pub mod watcher;

@@ -72,6 +72,21 @@ pub const HANDLES_MAX: usize = 256;
 /// One look that finds more than this to read is logged, once a cursor.
 pub const LARGE_GROWTH_BYTES: u64 = 10 * 1024 * 1024;
 
+/// A search by halving in a ledger segment goes on line by line below this many bytes.
+pub const SEARCH_STEP_BYTES: u64 = 256 * 1024;
+
+/// Things that happened to a file, and deliveries, that a trace tells one by one; further ones are counted.
+pub const TRACED_MAX: usize = 1000;
+
+/// Threads with which a verification reads the queue, if there are so many cores.
+pub const VERIFY_THREADS_MAX: usize = 4;
+
+/// Files of the queue that wait for one of these threads, each with the ledger lines of its commit.
+pub const VERIFY_JOBS_MAX: usize = 4;
+
+/// Findings of a verification that are told one by one; further ones are counted.
+pub const FINDINGS_MAX: usize = 1000;
+
 /// Room that is kept free on the disk of the home: this, or `FREE_SHARE_PERCENT` of the disk when that is less.
 pub const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
 

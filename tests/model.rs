@@ -78,7 +78,8 @@ fn judge(world: &mut World, oracle: &mut Oracle, actions: &[Action]) -> Result<(
     let events = world.events();
     oracle.stop(world, &events)?;
     let (events, queue) = world.all();
-    in_order(&events, &queue)
+    in_order(&events, &queue)?;
+    world.verified()
 }
 
 fn after(world: &mut World, oracle: &mut Oracle, kind: Kind) -> Result<(), String> {

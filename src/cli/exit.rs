@@ -17,6 +17,8 @@ pub enum Exit {
     Scope = 3,
     /// The home is in use by another watcher.
     HomeInUse = 4,
+    /// What was captured is not as it was, and nothing explains it.
+    VerificationFailed = 5,
     /// A second SIGINT or SIGTERM.
     Interrupted = 130,
 }

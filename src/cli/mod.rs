@@ -5,6 +5,8 @@ mod exit;
 mod record;
 mod replay;
 mod status;
+mod trace;
+mod verify;
 mod watch;
 
 use std::io::Write;
@@ -87,6 +89,10 @@ enum Verb {
     Drain(drain::Args),
     /// Say whether everything is captured, and whether anything is waiting
     Status(status::Args),
+    /// Say where a record came from, what happened to its file since, and where it is now
+    Trace(trace::Args),
+    /// Check that the ledger holds, that the logs which still stand are what was captured, and that the queue fits
+    Verify(verify::Args),
     /// Play fixture trees through the pipeline, and compare the events with the expected ones
     Replay(replay::Args),
     /// Watch a real tree, and write a fixture of what happened
@@ -104,6 +110,8 @@ pub fn main() -> ExitCode {
         Verb::Watch(args) => watch::run(&cli.common, args),
         Verb::Drain(args) => drain::run(&cli.common, &args),
         Verb::Status(args) => status::run(&cli.common, &args),
+        Verb::Trace(args) => trace::run(&cli.common, &args),
+        Verb::Verify(args) => verify::run(&cli.common, &args),
         Verb::Record(args) => record::run(&cli.common, args),
         Verb::Replay(args) => Ok(replay::run(&cli.common, &args)),
     };
@@ -160,6 +168,17 @@ fn print_error(error: &Error) {
         line = format!("{line}\nhint: {hint}");
     }
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Prints a text and a newline; nobody listening is no failure.
+fn print(mut text: String) -> Result<(), Error> {
+    text.push('\n');
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::new(ErrorKind::Failed, "cannot print").because(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One line a record: level, text, and the code if it has one.

@@ -1,5 +1,6 @@
 //! The rules, apart from all IO: nothing here knows a file, a thread, a clock or the environment.
 
+pub mod account;
 pub mod chain;
 pub mod commit;
 pub mod entry;

@@ -6,6 +6,7 @@ pub mod polling;
 mod recheck;
 pub mod roots;
 pub mod scope;
+pub mod standing;
 mod streamed;
 mod tail;
 pub mod tailer;

@@ -45,6 +45,14 @@ impl Scope {
         Ok(Self { allowed })
     }
 
+    /// The allowed directory that holds a resolved path, the innermost one.
+    pub fn holding(&self, resolved: &Path) -> Option<&Path> {
+        let holding = self.allowed.iter().filter(|scope| resolved.starts_with(scope));
+        holding
+            .max_by_key(|scope| scope.as_os_str().len())
+            .map(PathBuf::as_path)
+    }
+
     /// Checks a resolved path.
     pub fn check(&self, given: &Path, resolved: &Path) -> Result<(), Error> {
         if self.allowed.iter().any(|scope| resolved.starts_with(scope)) {

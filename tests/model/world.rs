@@ -9,6 +9,9 @@ use std::time::{Duration, SystemTime};
 use tailspool::disk::{Loss, SimDisk};
 use tailspool::event::Event;
 use tailspool::replay::{Head, Operation, Queued, Stage};
+use tailspool::source::scope::Scope;
+use tailspool::source::tree::OsTree;
+use tailspool::verify::{Finding, Kind as Finds, Verdict, verify};
 
 use super::action::{Action, Kind};
 use super::dice::Dice;
@@ -126,6 +129,19 @@ impl World {
 
     pub(crate) fn stop(&mut self) {
         self.stage.stop().unwrap();
+    }
+
+    /// What `verify` says of what was captured is well, whatever was done, but for bytes that changed between head and
+    /// guard, which only it can notice.
+    pub(crate) fn verified(&self) -> Result<(), String> {
+        let scope = Scope::new(None, &[self.stage.tree().to_owned()]).unwrap();
+        let report = verify(&self.home, &OsTree::default(), &scope).unwrap();
+        let is_wrong =
+            |finding: &&Finding| finding.kind.verdict() == Verdict::Failed && finding.kind != Finds::Unexplained;
+        match report.findings.iter().find(is_wrong) {
+            Some(_) => Err(format!("verify: {:?}", report.findings)),
+            None => Ok(()),
+        }
     }
 
     /// Does what happens to files, or to the capture.
