@@ -89,7 +89,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::disk::{OsDisk, SimDisk};
+    use crate::disk::{Fault, Loss, OsDisk, SimDisk};
 
     const PATH: &str = "d/state.json";
 
@@ -158,6 +158,23 @@ mod tests {
             names(&disk),
             [aside.to_owned(), format!("{aside}-1"), format!("{aside}-2")]
         );
+    }
+
+    #[test]
+    fn a_disk_that_does_not_answer_is_an_error_and_nothing_moves() {
+        let disk = with(b"damaged");
+        disk.plan(0, Fault::CrashBefore);
+        disk.sync_dir(Path::new("d")).unwrap_err();
+        numbers(&disk).unwrap_err();
+        assert_eq!(names(&disk.after_crash(Loss::Nothing)), ["state.json"]);
+    }
+
+    #[test]
+    fn a_failed_move_is_an_error_and_leaves_the_file() {
+        let disk = with(b"damaged");
+        disk.plan(0, Fault::Eio);
+        numbers(&disk).unwrap_err();
+        assert_eq!(names(&disk), ["state.json"]);
     }
 
     #[test]
