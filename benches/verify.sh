@@ -74,7 +74,7 @@ try:
     waiting = bench.status(tailspool, home)["pending_bytes"]
     rates = {"cat": [], "waiting": [], "drained": []}
     memory = {"waiting": [], "drained": []}
-    cpu = {"waiting": [], "drained": []}
+    cpu, others = {"waiting": [], "drained": []}, []
     subprocess.run(["cat", *paths], stdout=subprocess.DEVNULL, check=True)
     for state in ("waiting", "drained"):
         if state == "drained":
@@ -89,6 +89,7 @@ try:
             rates[state].append(size / ran.seconds / 1e6)
             memory[state].append(ran.rss_mib)
             cpu[state].append(ran.cpu)
+            others.append(ran.others)
             print(f"{state} {number + 1}: {rates[state][-1]:.0f} MB/s, {ran.rss_mib:.1f} MiB", file=sys.stderr)
 
     made = subprocess.run([example("make_ledger"), long, str(args.lines), str(args.ledger_files)],
@@ -123,6 +124,8 @@ try:
         f"| `cat > /dev/null` | {spread(rates['cat'])} | | |",
         f"| `verify`, queue drained | {spread(rates['drained'])} | {spread(cpu['drained'], 2)} | {spread(memory['drained'], 1)} |",
         f"| `verify`, all of it waiting | {spread(rates['waiting'])} | {spread(cpu['waiting'], 2)} | {spread(memory['waiting'], 1)} |",
+        "",
+        "- cores busy with other work during `verify`: " + ("unknown" if None in others else spread(others, 2)),
         "",
         f"A ledger of {args.lines} lines: {ledger_bytes / 1e6:.0f} MB in {len(segments)} segments, about {args.ledger_files} files.",
         "",
