@@ -87,7 +87,8 @@ fn of_a_drained_record_the_line_is_told_by_the_file_as_long_as_it_stands() {
     append(sandbox.log("a.jsonl"), "more\n");
     sandbox.once(&[]).exits(0);
     let found = traced(&sandbox, &ulids[2]);
-    assert_eq!(found["now"]["state"], "drained");
+    assert_eq!(found["now"]["state"], "delivered");
+    assert_eq!(found["deliveries"][0]["reader"], "stdout");
     assert_eq!(
         (&found["origin"]["line"], &found["origin"]["later_runs"]),
         (&line(9, 5, 4, "file"), &json!(1))
@@ -189,14 +190,17 @@ fn what_the_queue_dropped_and_what_readers_got_is_told_where_it_was_written_down
     let sandbox = captured("one\ntwo\n");
     let ulids = ulids(&sandbox);
     sandbox.drain_raw();
+    fs::remove_file(sandbox.home("provenance/deliveries.jsonl")).unwrap();
     let audit = json!({"ts": "2026-01-02T03:04:05Z", "dropped_ulid": ulids[0], "appended_at": "x", "reason": "full",
         "queue_size_before_prune": 7});
     append(sandbox.home("pending/.overflow-audit.log"), format!("{audit}\n"));
     let dropped = json!({"state": "dropped", "at": "2026-01-02T03:04:05Z", "reason": "full"});
     assert_eq!(traced(&sandbox, &ulids[0])["now"], dropped);
     assert_eq!(traced(&sandbox, &ulids[1])["now"]["state"], "drained");
-    let delivery = json!({"first": ulids[1], "last": ulids[1], "records": 1, "reader": "cat", "at": "now"});
-    let other = json!({"first": ulids[0], "last": ulids[0], "records": 1, "reader": "cat", "at": "now"});
+    let delivery =
+        json!({"first": ulids[1], "last": ulids[1], "records": 1, "reader": "cat", "at": "2026-01-02T03:04:05Z"});
+    let other =
+        json!({"first": ulids[0], "last": ulids[0], "records": 1, "reader": "cat", "at": "2026-01-02T03:04:05Z"});
     append(
         sandbox.home("provenance/deliveries.jsonl"),
         format!("{other}\n{{\n{delivery}\n{delivery}\n{{\"fi"),
@@ -208,7 +212,10 @@ fn what_the_queue_dropped_and_what_readers_got_is_told_where_it_was_written_down
         (&json!([delivery, delivery]), &json!(1))
     );
     let shown = sandbox.run(&["trace", &ulids[1]]).exits(0).no_error();
-    assert!(shown.text().contains("given to  cat at now\n"), "{shown:#?}");
+    assert!(
+        shown.text().contains("given to  cat at 2026-01-02T03:04:05Z\n"),
+        "{shown:#?}"
+    );
 }
 
 #[test]
