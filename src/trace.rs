@@ -7,6 +7,7 @@ mod line;
 mod queue;
 mod search;
 mod since;
+mod words;
 
 use jiff::Timestamp;
 use serde::Serialize;

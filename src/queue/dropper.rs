@@ -1,0 +1,82 @@
+//! When a queue drops its oldest records, and how much: the policy above [`prune`].
+
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::time::Instant;
+
+use super::audit::Audit;
+use super::depth::{Depth, QueueLimits, disk_is_full};
+use super::prune::{Pruned, prune};
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::error::Error;
+use crate::limits::{FULL_RETRY, PRUNE_STEP_RECORDS};
+
+/// Drops for one writer of a queue.
+#[derive(Debug, Default)]
+pub struct Dropper {
+    audit: Audit,
+    /// When room on the disk was made last, and how many bytes were free before.
+    tried: Option<(Instant, u64)>,
+    /// Nothing is tried before, since the last note could not be written.
+    pause_until: Option<Instant>,
+}
+
+/// How many records make room at a time: about 100, and a hundredth of what is pending where that is more, so that
+/// listing it costs little a record.
+fn step(depth: Depth) -> u64 {
+    PRUNE_STEP_RECORDS.max(depth.records / 100)
+}
+
+impl Dropper {
+    /// Drops until `excess` says that it is enough. None while the audit log cannot be written, for a second.
+    pub fn drop_oldest(
+        &mut self,
+        disk: &dyn Disk,
+        clock: &dyn Clock,
+        keep: Option<&OsStr>,
+        excess: &dyn Fn(Depth) -> u64,
+    ) -> Result<Option<Pruned>, Error> {
+        let now = clock.now();
+        if self.pause_until.is_some_and(|until| now < until) {
+            return Ok(None);
+        }
+        let pruned = prune(disk, &mut self.audit, clock.utc(), keep, excess)?;
+        self.pause_until = self.audit.fails.then(|| now + FULL_RETRY);
+        Ok(Some(pruned))
+    }
+
+    /// Drops what is above the limits, and a step more.
+    pub fn for_limits(
+        &mut self,
+        disk: &dyn Disk,
+        clock: &dyn Clock,
+        limits: QueueLimits,
+        keep: Option<&OsStr>,
+    ) -> Result<Option<Pruned>, Error> {
+        let excess = |depth| if limits.passed(depth) { step(depth) } else { 0 };
+        self.drop_oldest(disk, clock, keep, &excess)
+    }
+
+    /// Drops one step, since the disk is full or, if `met`, a write said so. At most once a second, and only as long
+    /// as it helps: if others fill the disk, or it frees nothing, the rest is kept.
+    pub fn for_disk(&mut self, disk: &dyn Disk, clock: &dyn Clock, met: bool) -> Result<Option<Pruned>, Error> {
+        let space = disk.space();
+        let (free, is_full) = space.map_or((0, false), |space| (space.free, disk_is_full(space)));
+        if !is_full && !met {
+            self.tried = None;
+            return Ok(None);
+        }
+        let now = clock.now();
+        let may = self.tried.is_none_or(|(at, before)| {
+            // A quota is seen by those only who write.
+            now >= at + FULL_RETRY && (free > before || !is_full)
+        });
+        if !may {
+            return Ok(None);
+        }
+        self.tried = Some((now, free));
+        let once = Cell::new(true);
+        self.drop_oldest(disk, clock, None, &|depth| if once.take() { step(depth) } else { 0 })
+    }
+}
