@@ -24,8 +24,8 @@ use crate::limits::COMMIT_INTERVAL;
 use crate::pure::fold::Fold;
 use crate::pure::identity::Window;
 use crate::pure::ulids::Ulids;
-use crate::queue::audit::Audit;
 use crate::queue::depth::{self, Depth, OnFull, QueueLimits};
+use crate::queue::dropper::Dropper;
 use crate::queue::outgoing::Layout;
 use crate::start::{Started, start};
 use open::OpenBatch;
@@ -73,7 +73,9 @@ pub struct Capture {
     ulids: Ulids,
     open: OpenBatch,
     depth: Depth,
-    audit: Audit,
+    dropper: Dropper,
+    /// More is pending than may be, and it cannot be dropped.
+    stuck: bool,
     full: Option<Full>,
     /// The long lines that did not fit the disk, by their file.
     oversized: BTreeMap<Ulid, Oversized>,
@@ -163,7 +165,8 @@ impl Capture {
             fold,
             open: OpenBatch::of(options.layout),
             depth,
-            audit: Audit::default(),
+            dropper: Dropper::default(),
+            stuck: false,
             full: None,
             oversized: BTreeMap::new(),
             latched: false,
@@ -237,6 +240,8 @@ impl Capture {
     /// Commits, writes a snapshot and gives the home up. What could not be committed for want of room is
     /// read again by the next start.
     pub fn stop(mut self) -> Result<Tally, Error> {
+        self.commit()?;
+        // What the first one made room for by dropping is told in the ledger.
         self.commit()?;
         if self.fold.commit > self.snapshot.commit {
             self.write_snapshot();

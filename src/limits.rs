@@ -150,8 +150,11 @@ pub const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// Records, in one step, that make room for younger ones.
 pub const PRUNE_STEP_RECORDS: u64 = 100;
 
-/// Files that are claimed at a time while they are dropped.
-pub const PRUNE_STEP_FILES: usize = 100;
+/// Lock files without a batch that are held at a time while they are removed.
+pub const ORPHANS_HELD: usize = 64;
+
+/// Files that are claimed at a time while they are dropped; each takes two handles.
+pub const PRUNE_STEP_FILES: usize = 16;
 
 /// Dropped records that are remembered as noted in the audit log; for those beyond them the log is read.
 pub const AUDIT_NOTED_MAX: usize = 65_536;

@@ -330,6 +330,23 @@ fn a_drain_that_follows_hands_out_what_comes_and_ends_with_a_signal() {
 }
 
 #[test]
+fn a_drain_that_follows_fails_with_its_output_and_with_its_home() {
+    let sandbox = Sandbox::new();
+    append(sandbox.log("a.jsonl"), "1\n");
+    sandbox.once(&[]).exits(0);
+    let full = Running::start(sandbox.shell("exec >/dev/full", &["drain", "--follow"]));
+    assert!(full.end().exits(1).error().contains("write out"));
+    assert_eq!(sandbox.drain_raw(), "1\n");
+    append(sandbox.log("a.jsonl"), "2\n");
+    sandbox.once(&[]).exits(0);
+    let follower = Running::start(sandbox.command(&["drain", "--follow", "--format", "raw"]));
+    wait_for("the follower", || (follower.stdout() == b"2\n").then_some(()));
+    fs::rename(sandbox.home(""), sandbox.path("elsewhere")).unwrap();
+    sandbox.once(&[]).exits(0);
+    assert!(follower.end().exits(1).error().contains("removed or replaced"));
+}
+
+#[test]
 fn a_reader_that_fails_is_told_of_and_the_queue_is_kept() {
     let sandbox = Sandbox::new();
     append(sandbox.log("a.jsonl"), "1\n");

@@ -85,7 +85,7 @@ fn shown(entry: &Entry, top: &str, ulids: &mut Vec<Ulid>) -> String {
         Entry::Linked(linked) => format!("linked {}", name(&linked.path)),
         Entry::Skipped(skipped) => format!("skipped to {}", skipped.offset),
         Entry::Root(root) => format!("root {:?}", name(&root.path)),
-        Entry::Dropped(dropped) => format!("dropped {}", dropped.file),
+        Entry::Dropped(dropped) => format!("dropped {} files", dropped.files),
     }
 }
 

@@ -329,7 +329,7 @@ fn drop_oldest_drops_about_a_hundred_and_notes_each() {
 
 #[test]
 fn an_append_is_no_failure_because_what_makes_room_cannot_be_noted() {
-    let (disk, _, queue) = simulated(dropping(2));
+    let (disk, clock, queue) = simulated(dropping(2));
     queue.append(&record("0")).unwrap();
     queue.append(&record("1")).unwrap();
     // create, write, sync, rename, sync of the directory, the lock files of two victims, and then the audit log.
@@ -337,6 +337,7 @@ fn an_append_is_no_failure_because_what_makes_room_cannot_be_noted() {
     queue.append(&record("2")).unwrap();
     assert_eq!(queue.pending_count().unwrap(), 3, "nothing is dropped unnoted");
     assert!(audited(&disk).is_empty());
+    clock.pass(FULL_RETRY);
     queue.append(&record("3")).unwrap();
     assert_eq!(texts(&ingested(&queue)), ["3"]);
     assert_eq!(audited(&disk).len(), 3);

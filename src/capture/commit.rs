@@ -28,7 +28,10 @@ impl Capture {
             };
         }
         match self.commit_with(file)? {
-            Committed::Yes => self.snapshot_if_due(),
+            Committed::Yes => {
+                self.snapshot_if_due();
+                self.drop_excess();
+            }
             Committed::NoRoom(cause) => self.set_full(cause.to_string()),
         }
         Ok(())

@@ -1,16 +1,14 @@
 //! Back-pressure: when nothing is taken, and when something is again.
 
-use std::cell::Cell;
-
 use super::{Capture, Full};
 use crate::error::Error;
 use crate::home::PENDING;
-use crate::limits::{BATCH_BYTES, BATCH_RECORDS, COMMIT_LINES_MAX, FULL_RETRY, PRUNE_STEP_RECORDS, RECORD_FILES};
-use crate::pure::entry::{Dropped, Entry};
+use crate::limits::{BATCH_BYTES, BATCH_RECORDS, COMMIT_LINES_MAX, FULL_RETRY, RECORD_FILES};
+use crate::pure::entry::Entry;
 use crate::queue::audit::AUDIT;
-use crate::queue::depth::{self, Depth, OnFull};
+use crate::queue::depth::{self, OnFull};
 use crate::queue::outgoing::Layout;
-use crate::queue::prune::{prune, prune_step};
+use crate::queue::prune::Pruned;
 use crate::show::count;
 
 impl Capture {
@@ -37,16 +35,19 @@ impl Capture {
 
     /// Sets or clears `full` by the limits and the disk.
     pub(super) fn look_for_limits(&mut self) {
-        if self.why_full().is_some() {
-            // Others drain it; only a listing knows. One that fails shows no room.
-            let counted = match self.options.on_full {
-                OnFull::Wait => depth::list(&*self.disk).map(|listing| listing.depth()),
-                OnFull::DropOldest => self.drop_oldest(0),
-            };
-            match counted {
-                Ok(depth) => self.depth = depth,
-                Err(error) => log::info!("the queue stays full: {error}"),
+        match self.options.on_full {
+            OnFull::DropOldest => {
+                self.drop_excess();
+                self.drop_for_disk(false);
             }
+            OnFull::Wait if self.options.limits.reached(self.depth).is_some() => {
+                // Others drain it; only a listing knows. One that fails shows no room.
+                match depth::list(&*self.disk) {
+                    Ok(listing) => self.depth = listing.depth(),
+                    Err(error) => log::info!("the queue stays full: {error}"),
+                }
+            }
+            OnFull::Wait => {}
         }
         match self.why_full() {
             Some(reason) => self.set_full(reason),
@@ -56,42 +57,58 @@ impl Capture {
 
     fn why_full(&self) -> Option<String> {
         let disk_is_full = || self.disk.space().is_ok_and(depth::disk_is_full);
-        let reached = self.options.limits.reached(self.depth);
-        reached.or_else(|| disk_is_full().then(|| "the disk is full".into()))
+        self.limit_reached()
+            .or_else(|| disk_is_full().then(|| "the disk is full".into()))
     }
 
-    /// Makes room at the cost of the oldest records; the ledger hears of it with the next commit.
-    /// Some go in any case if `least` says so.
-    fn drop_oldest(&mut self, least: u64) -> Result<Depth, Error> {
-        let (disk, limits) = (&*self.disk, self.options.limits);
-        let least = Cell::new(least);
-        let excess = |depth: Depth| {
-            let disk_is_full = disk.space().is_ok_and(depth::disk_is_full);
-            if limits.reached(depth).is_some() || disk_is_full {
-                prune_step(depth)
-            } else {
-                least.take()
-            }
+    /// Why a limit keeps things from being taken.
+    fn limit_reached(&self) -> Option<String> {
+        match self.options.on_full {
+            OnFull::Wait => self.options.limits.reached(self.depth),
+            OnFull::DropOldest => self.stuck.then(|| {
+                let records = count(self.depth.records, "record");
+                format!("{records} are pending that cannot be dropped")
+            }),
+        }
+    }
+
+    /// Where the oldest are dropped: makes room for what is above the limits.
+    pub(super) fn drop_excess(&mut self) {
+        let limits = self.options.limits;
+        self.stuck = false;
+        if self.options.on_full == OnFull::DropOldest && limits.passed(self.depth) {
+            let dropped = self.dropper.for_limits(&*self.disk, &*self.clock, limits, None);
+            self.dropped(dropped);
+        }
+    }
+
+    fn drop_for_disk(&mut self, met: bool) {
+        let dropped = self.dropper.for_disk(&*self.disk, &*self.clock, met);
+        self.dropped(dropped);
+    }
+
+    /// Counts anew; the ledger hears with the next commit of what went.
+    fn dropped(&mut self, dropped: Result<Option<Pruned>, Error>) {
+        let pruned = match dropped {
+            Ok(Some(pruned)) => pruned,
+            Ok(None) => return,
+            Err(error) => return log::info!("nothing is dropped: {error}"),
         };
-        let pruned = prune(disk, &mut self.audit, self.clock.utc(), None, &excess)?;
-        if !pruned.files.is_empty() {
+        self.depth = pruned.depth;
+        // The newest file alone may be above any limit; what readers hold may not stay there beside it.
+        self.stuck = self.options.limits.passed(pruned.depth.without(pruned.newest));
+        if let Some(dropped) = pruned.entry() {
             log::warn!(code = "queue.dropped", records = pruned.records;
                 "the queue is full: {} dropped, noted in {PENDING}/{AUDIT}", count(pruned.records, "record"));
+            self.open.close_run();
+            self.open.entries.push(Entry::Dropped(dropped));
         }
-        let dropped = pruned.files.into_iter().map(|(name, records)| {
-            Entry::Dropped(Dropped {
-                file: name.to_string_lossy().into_owned(),
-                records,
-            })
-        });
-        self.open.entries.extend(dropped);
-        Ok(pruned.depth)
     }
 
     /// Whether a limit of the queue is all that keeps things from being taken.
     pub(super) fn is_full_of_records(&self) -> bool {
         let disk_has_room = !self.disk.space().is_ok_and(depth::disk_is_full);
-        self.open.is_empty() && disk_has_room && self.options.limits.reached(self.depth).is_some()
+        self.open.is_empty() && disk_has_room && self.limit_reached().is_some()
     }
 
     /// At most once a second: whether there is room again, and a commit of what waits for it.
@@ -105,10 +122,7 @@ impl Capture {
         }
         // A write met ENOSPC, whatever the disk says of itself.
         if !self.open.is_empty() && self.options.on_full == OnFull::DropOldest {
-            match self.drop_oldest(PRUNE_STEP_RECORDS) {
-                Ok(depth) => self.depth = depth,
-                Err(error) => log::info!("nothing is dropped: {error}"),
-            }
+            self.drop_for_disk(true);
             self.commit_open()?;
         }
         // Open still: there was no room for it.
@@ -123,7 +137,10 @@ impl Capture {
 
     /// Whether the open batch must be committed before anything is added.
     pub(super) fn batch_is_full(&self) -> bool {
-        let (records, bytes) = self.options.limits.room(self.depth);
+        let (records, bytes) = match self.options.on_full {
+            OnFull::Wait => self.options.limits.room(self.depth),
+            OnFull::DropOldest => self.options.limits.room_dropping(self.depth),
+        };
         let most = match self.options.layout {
             Layout::Batch => BATCH_RECORDS,
             Layout::Record => RECORD_FILES,

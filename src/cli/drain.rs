@@ -92,10 +92,15 @@ enum Destination {
     Exec(Exec),
 }
 
+fn no_temporary_file(cause: io::Error) -> Error {
+    Error::io("cannot make a temporary file in", std::env::temp_dir(), cause)
+        .hint("a batch is written there before the command gets it; name another directory with TMPDIR")
+}
+
 impl Destination {
     fn open(args: &Args) -> Result<Self, Error> {
         Ok(match &args.exec {
-            Some(command) => Self::Exec(Exec::new(command)),
+            Some(command) => Self::Exec(Exec::new(command).map_err(no_temporary_file)?),
             None => Self::Stdout(Stdout::open()?),
         })
     }
@@ -117,13 +122,13 @@ impl Destination {
 
 /// Drains, and writes down who got what.
 fn noted(
-    disk: &Arc<dyn Disk>,
+    home: &Arc<OsDisk>,
     args: &Args,
     options: DrainOptions,
     output: &mut dyn Output,
 ) -> Result<DrainReport, Error> {
     let failed = |cause| Error::new(ErrorKind::Failed, "cannot start a thread").because(cause);
-    let deliveries = Deliveries::open(Arc::clone(disk)).map_err(failed)?;
+    let deliveries = Deliveries::open(Arc::<OsDisk>::clone(home)).map_err(failed)?;
     let reader = match &args.exec {
         Some(command) => format!("exec: {command}"),
         None => "stdout".into(),
@@ -134,21 +139,31 @@ fn noted(
         clock: &SystemClock,
     };
     if !args.follow {
-        return drain(&**disk, options, output, &mut overseer);
+        return drain(&**home, options, output, &mut overseer);
     }
     let wake = signals()?;
+    let mut is_lost = false;
     let mut following = Following {
         output,
         overseer: &mut overseer,
-        wait: &mut |time| wake.recv_timeout(time).is_ok(),
+        wait: &mut |time| {
+            is_lost = !time.is_zero() && !home.is_current();
+            is_lost || wake.recv_timeout(time).is_ok()
+        },
         tell: &mut print_error,
     };
-    follow(&**disk, &SystemClock, options, &mut following)
+    let report = follow(&**home, &SystemClock, options, &mut following)?;
+    if is_lost {
+        return Err(Error::new(ErrorKind::Failed, "the home was removed or replaced:")
+            .at(home.show("".as_ref()))
+            .hint("start again; nothing of what is there now was read"));
+    }
+    Ok(report)
 }
 
 /// Drains.
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
-    let disk: Arc<dyn Disk> = Arc::new(if args.follow {
+    let home = Arc::new(if args.follow {
         // What will be captured there some day is waited for.
         OsDisk::create(&common.home()?)?
     } else if let Some(disk) = common.existing_home()? {
@@ -163,9 +178,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
     };
     let mut output = Destination::open(args)?;
     let report = if args.peek {
-        drain(&*disk, options, output.get(), &mut ())?
+        drain(&*home, options, output.get(), &mut ())?
     } else {
-        noted(&disk, args, options, output.get())?
+        noted(&home, args, options, output.get())?
     };
     log::info!(
         "{} records handed out, {} batches held by others",
@@ -179,7 +194,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
     for failure in &report.failures {
         print_error(failure);
     }
-    Ok(if report.failures.is_empty() {
+    Ok(if report.failures.is_empty() && !report.broken {
         Exit::Well
     } else {
         Exit::Failed

@@ -61,6 +61,14 @@ impl OsDisk {
         })
     }
 
+    /// Whether the path of the home still shows the directory that was opened.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        let identity = |stat: Stat| (device(&stat), stat.st_ino);
+        let now = rustix::fs::stat(&self.path).map(identity);
+        now == rustix::fs::fstat(&self.home).map(identity)
+    }
+
     /// The name of the network filesystem that the home is on, if it is on one that we know.
     ///
     /// `flock` and rename are not to be relied on there. FUSE is not told apart: it may be local.

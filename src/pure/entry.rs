@@ -31,7 +31,7 @@ pub enum Entry {
     Skipped(Skipped),
     /// The first pass over a root is done.
     Root(Root),
-    /// A file of the queue was dropped to make room.
+    /// Files of the queue were dropped to make room.
     Dropped(Dropped),
 }
 
@@ -309,9 +309,13 @@ pub struct Root {
 /// See [`Entry::Dropped`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
-    /// Its name in `pending/`.
-    pub file: String,
-    /// How many records it held by its name; which ones no reader had had is in the audit log.
+    /// The name in `pending/` of the oldest of them.
+    pub first: String,
+    /// The name of the youngest.
+    pub last: String,
+    /// How many files.
+    pub files: u64,
+    /// How many records they held by their names; which ones no reader had had is in the audit log.
     pub records: u64,
 }
 

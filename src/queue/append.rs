@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use super::claim::Claim;
 use super::drain::HandlerError;
 use crate::disk::Disk;
 use crate::home::{PENDING, pending};
@@ -50,9 +51,11 @@ fn taken_back(disk: &dyn Disk, path: &Path, cause: io::Error) -> NotAppended {
 
 /// The file is visible, and may not survive a loss of power.
 fn withdrawn(disk: &dyn Disk, name: &str, cause: &io::Error) -> NotAppended {
-    NotAppended::Final(match disk.unlink(&pending(name)) {
-        Ok(()) => format!("{cause}; it was taken out of the queue again").into(),
-        Err(gone) if gone.kind() == io::ErrorKind::NotFound => format!("{cause}; a reader has had it already").into(),
+    // Under a claim: a reader may be at it.
+    let withdrawn = Claim::take(disk, name.as_ref()).and_then(|claim| claim.map(Claim::acknowledge).transpose());
+    NotAppended::Final(match withdrawn {
+        Ok(Some(())) => format!("{cause}; it was taken out of the queue again").into(),
+        Ok(None) => format!("{cause}; a reader has it, or had it").into(),
         Err(worse) => format!("{cause}; it may be in the queue still: {worse}").into(),
     })
 }

@@ -11,16 +11,16 @@ use serde::Serialize;
 use ulid::Ulid;
 
 use super::append::{NotAppended, put};
-use super::audit::Audit;
 use super::depth::{Depth, OnFull, QueueLimits, list};
 use super::drain::{DrainReport, HandlerError, Overseer, ingest};
+use super::dropper::Dropper;
 use super::noting::Noting;
 use super::prune::Pruned;
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, OsDisk, is_full};
 use crate::error::{Error, ErrorKind};
 use crate::home::{PENDING, pending};
-use crate::limits::{APPEND_BATCH_BYTES, BATCH_RECORDS, ENVELOPE_IN_MEMORY_BYTES, PRUNE_STEP_RECORDS};
+use crate::limits::{APPEND_BATCH_BYTES, BATCH_RECORDS, ENVELOPE_IN_MEMORY_BYTES};
 use crate::provenance::Deliveries;
 use crate::pure::name::{Batch, named_by, parse_ulid, single};
 use crate::pure::record::{Envelope, appended_at, push_foreign};
@@ -83,7 +83,7 @@ struct State {
     /// Counted along; others change it too, so it is listed anew where it matters.
     depth: Depth,
     listed_at: Instant,
-    audit: Audit,
+    dropper: Dropper,
     latched: bool,
 }
 
@@ -113,7 +113,7 @@ impl CaptureQueue {
             ulids: Ulids::above(Ulid::nil(), random),
             depth: list(&*disk)?.depth(),
             listed_at: clock.now(),
-            audit: Audit::default(),
+            dropper: Dropper::default(),
             latched: false,
         };
         Ok(Self {
@@ -220,7 +220,11 @@ impl CaptureQueue {
     /// Drops the oldest files until at most `target` records are pending, each record noted in
     /// `.overflow-audit.log` first. The newest file stays, and so does whatever a reader holds.
     pub fn prune_oldest(&self, target: u64) -> Result<Pruned, Error> {
-        self.prune(&mut self.state(), None, &|depth| depth.records.saturating_sub(target))
+        let mut state = self.state();
+        let excess = |depth: Depth| depth.records.saturating_sub(target);
+        let pruned = state.dropper.drop_oldest(&*self.disk, &*self.clock, None, &excess)?;
+        self.pruned(&mut state, &pruned);
+        Ok(pruned)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -237,7 +241,7 @@ impl CaptureQueue {
                     .hint("open it anew when the disk is well"),
             );
         }
-        self.look_for_room(&mut state)?;
+        self.look_for_room(&mut state, count)?;
         let first = state.ulids.fresh(self.clock.unix_ms());
         for _ in 1..count {
             state.ulids.following();
@@ -269,8 +273,7 @@ impl CaptureQueue {
         if let (Err(NotAppended::Clean(cause)), OnFull::DropOldest) = (&done, self.options.on_full)
             && is_full(cause)
         {
-            let step = std::cell::Cell::new(PRUNE_STEP_RECORDS);
-            self.prune(&mut self.state(), None, &|_| step.take())?;
+            self.drop_for_disk(&mut self.state(), true)?;
             done = put(&*self.disk, &temporary, name, bytes);
         }
         let mut state = self.state();

@@ -1,5 +1,6 @@
 //! Claims: a batch belongs to whoever holds the `flock` of its lock file.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::{Disk, DiskFile, is_full};
 use crate::error::Error;
 use crate::home::{PENDING, pending};
+use crate::limits::ORPHANS_HELD;
 use crate::pure::name::{Name, lock_of};
 
 /// A claimed batch. Dropping the claim gives it up; the lock file stays beside a batch that stays.
@@ -100,13 +102,18 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// Acknowledges the batch: it is removed, and then its lock file.
+    /// Acknowledges the batch: it is removed, and then its lock file. A lock file that cannot be removed is no error;
+    /// a start of a watcher removes it.
     pub fn acknowledge(self) -> io::Result<()> {
         match self.disk.unlink(&self.batch) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        self.unlink_lock()
+        let (disk, lock) = (self.disk, self.lock.clone());
+        if let Err(error) = self.unlink_lock() {
+            log::info!("{} stays: {error}", disk.show(&lock).display());
+        }
+        Ok(())
     }
 
     /// After the batch was moved elsewhere: removes its lock file.
@@ -145,29 +152,37 @@ pub fn progress(disk: &dyn Disk, lock: &Path) -> Option<Progress> {
     (progress.sum == sum(&progress.next, progress.attempts)).then_some(progress)
 }
 
-/// Removes the lock files whose batch is gone, each under its own claim.
+/// Removes the lock files whose batch is gone, each under its own claim: with the lock held, the batch is looked for
+/// once more.
 pub fn remove_orphans(disk: &dyn Disk) -> Result<(), Error> {
+    let mut orphans = orphans(disk)?.into_iter().peekable();
+    while orphans.peek().is_some() {
+        let some: Vec<_> = orphans.by_ref().take(ORPHANS_HELD).collect();
+        let held: Vec<_> = some
+            .into_iter()
+            .filter_map(|name| Some((locked(disk, &pending(&name), false).ok()??, name)))
+            .collect();
+        let still = self::orphans(disk)?;
+        for (_lock, name) in held.iter().filter(|(_, name)| still.contains(name)) {
+            if let Err(error) = disk.unlink(&pending(name)) {
+                log::info!("{} stays: {error}", disk.show(&pending(name)).display());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The lock files without a batch.
+fn orphans(disk: &dyn Disk) -> Result<BTreeSet<OsString>, Error> {
     let names = disk
         .list(Path::new(PENDING))
         .map_err(|cause| Error::io("cannot list the queue", disk.show(Path::new(PENDING)), cause))?;
     let readable = names
         .iter()
         .filter(|name| Name::parse(name).readable_records().is_some());
-    let wanted: std::collections::BTreeSet<OsString> = readable.map(|name| lock_of(name)).collect();
-    for name in names
-        .iter()
-        .filter(|name| Name::parse(name) == Name::Lock && !wanted.contains(*name))
-    {
-        let path = pending(name);
-        let removed = locked(disk, &path, false).and_then(|lock| match lock {
-            Some(_held) => disk.unlink(&path),
-            None => Ok(()),
-        });
-        if let Err(error) = removed {
-            log::info!("{} stays: {error}", disk.show(&path).display());
-        }
-    }
-    Ok(())
+    let wanted: BTreeSet<OsString> = readable.map(|name| lock_of(name)).collect();
+    let locks = names.into_iter().filter(|name| Name::parse(name) == Name::Lock);
+    Ok(locks.filter(|name| !wanted.contains(name)).collect())
 }
 
 #[cfg(test)]

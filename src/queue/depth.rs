@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::disk::{Disk, EntryKind, Meta, Space};
 use crate::error::Error;
 use crate::home::{PENDING, pending};
-use crate::limits::{FREE_BYTES_MIN, FREE_SHARE_PERCENT};
+use crate::limits::{BATCH_BYTES, FREE_BYTES_MIN, FREE_SHARE_PERCENT, PRUNE_STEP_RECORDS};
 use crate::pure::name::Name;
 
 /// What is pending.
@@ -33,11 +33,22 @@ impl Depth {
 }
 
 impl Depth {
+    /// Without some of it.
+    #[must_use]
+    pub fn without(mut self, part: Self) -> Self {
+        self.batches = self.batches.saturating_sub(part.batches);
+        self.records = self.records.saturating_sub(part.records);
+        self.bytes = self.bytes.saturating_sub(part.bytes);
+        self
+    }
+
     /// Takes away a batch.
     pub fn remove(&mut self, records: u64, bytes: u64) {
-        self.batches = self.batches.saturating_sub(1);
-        self.records = self.records.saturating_sub(records);
-        self.bytes = self.bytes.saturating_sub(bytes);
+        *self = self.without(Self {
+            batches: 1,
+            records,
+            bytes,
+        });
     }
 }
 
@@ -112,6 +123,21 @@ impl QueueLimits {
             return Some(format!("{} records are pending", depth.records));
         }
         over(self.bytes_max, depth.bytes).then(|| format!("{} bytes are pending", depth.bytes))
+    }
+
+    /// Whether more is pending than may be, where what is too much is dropped.
+    pub fn passed(&self, depth: Depth) -> bool {
+        let over = |limit: Option<u64>, value| limit.is_some_and(|limit| value > limit);
+        over(self.records_max, depth.records) || over(self.bytes_max, depth.bytes)
+    }
+
+    /// How many records and bytes the next batch may hold where older ones make room for it.
+    pub fn room_dropping(&self, depth: Depth) -> (u64, u64) {
+        let left = |limit: Option<u64>, value, least: u64| {
+            limit.map_or(u64::MAX, |limit| limit.saturating_sub(value).max(limit.min(least)))
+        };
+        let records = left(self.records_max, depth.records, PRUNE_STEP_RECORDS);
+        (records, left(self.bytes_max, depth.bytes, BATCH_BYTES as u64))
     }
 
     /// How many records and bytes the next batch may hold, at least one record.

@@ -50,6 +50,8 @@ pub struct DrainReport {
     pub held: u64,
     /// Nothing more could be handed out after a failure: the reader is gone, or its last record broke off.
     pub stopped: bool,
+    /// It stopped because of a failure.
+    pub broken: bool,
     /// Each batch that was not handed out, and why.
     pub failures: Vec<Error>,
     /// The names of those that still stand in the queue.
@@ -231,6 +233,7 @@ impl Drain<'_> {
         let Some(broken) = broken else { return };
         // A record may have been cut off in its middle, and what is written next would be glued to it.
         self.report.stopped = !self.reader.goes_on();
+        self.report.broken |= self.report.stopped && !matches!(broken, Broken::Gone);
         match broken {
             Broken::Gone => {}
             Broken::Reader(error) => {

@@ -29,24 +29,20 @@ fn step(depth: Depth) -> u64 {
 }
 
 impl Dropper {
-    /// Drops until `excess` says that it is enough. None while the audit log cannot be written, for a second.
+    /// Drops until `excess` says that it is enough.
     pub fn drop_oldest(
         &mut self,
         disk: &dyn Disk,
         clock: &dyn Clock,
         keep: Option<&OsStr>,
         excess: &dyn Fn(Depth) -> u64,
-    ) -> Result<Option<Pruned>, Error> {
-        let now = clock.now();
-        if self.pause_until.is_some_and(|until| now < until) {
-            return Ok(None);
-        }
+    ) -> Result<Pruned, Error> {
         let pruned = prune(disk, &mut self.audit, clock.utc(), keep, excess)?;
-        self.pause_until = self.audit.fails.then(|| now + FULL_RETRY);
-        Ok(Some(pruned))
+        self.pause_until = self.audit.fails.then(|| clock.now() + FULL_RETRY);
+        Ok(pruned)
     }
 
-    /// Drops what is above the limits, and a step more.
+    /// Drops what is above the limits, and a step more. None for a second after the audit log could not be written.
     pub fn for_limits(
         &mut self,
         disk: &dyn Disk,
@@ -54,8 +50,11 @@ impl Dropper {
         limits: QueueLimits,
         keep: Option<&OsStr>,
     ) -> Result<Option<Pruned>, Error> {
+        if self.pause_until.is_some_and(|until| clock.now() < until) {
+            return Ok(None);
+        }
         let excess = |depth| if limits.passed(depth) { step(depth) } else { 0 };
-        self.drop_oldest(disk, clock, keep, &excess)
+        self.drop_oldest(disk, clock, keep, &excess).map(Some)
     }
 
     /// Drops one step, since the disk is full or, if `met`, a write said so. At most once a second, and only as long
@@ -77,6 +76,7 @@ impl Dropper {
         }
         self.tried = Some((now, free));
         let once = Cell::new(true);
-        self.drop_oldest(disk, clock, None, &|depth| if once.take() { step(depth) } else { 0 })
+        let excess = |depth| if once.take() { step(depth) } else { 0 };
+        self.drop_oldest(disk, clock, None, &excess).map(Some)
     }
 }

@@ -45,6 +45,7 @@ pub fn follow(
             options.records_max -= report.records;
             whole.records += report.records;
             whole.stopped = report.stopped;
+            whole.broken = report.broken;
         }
         let done = whole.stopped || options.records_max == 0 || rounds.stop;
         if done || (following.wait)(FOLLOW_INTERVAL) {
@@ -98,10 +99,13 @@ impl Rounds {
         self.retries
             .retain(|name| waits(name) || report.failed.iter().any(|failed| failed == name));
         for name in &report.failed {
-            self.retries.failed(name, now);
+            self.retries.failed(name, clock.now());
         }
-        // Times of directories are coarse: what changed just before its listing may change unseen.
-        let is_old = self.directory.is_none_or(|meta| meta.modified + RACY <= utc);
+        // Times of directories are coarse: what changed just before its listing may change unseen. One from the
+        // future says nothing of that.
+        let is_old = self
+            .directory
+            .is_none_or(|meta| meta.modified + RACY <= utc || meta.modified > utc + RACY);
         self.again_at = Some(
             now + match (is_old, report.held) {
                 (false, _) => FOLLOW_INTERVAL,

@@ -22,6 +22,7 @@ mod capture_queue;
 pub mod claim;
 pub mod depth;
 pub mod drain;
+pub mod dropper;
 mod envelopes;
 pub mod exec;
 pub mod follow;

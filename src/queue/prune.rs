@@ -14,13 +14,8 @@ use crate::disk::Disk;
 use crate::error::Error;
 use crate::home::{PENDING, pending};
 use crate::limits::{ENVELOPE_IN_MEMORY_BYTES, PIECE_BYTES, PRUNE_STEP_FILES, PRUNE_STEP_RECORDS};
+use crate::pure::entry;
 use crate::pure::name::{Name, named_by, parse_ulid};
-
-/// How many records make room at a time: about 100, and a hundredth of what is pending where that is more, so that
-/// listing it costs little a record.
-pub fn prune_step(depth: Depth) -> u64 {
-    PRUNE_STEP_RECORDS.max(depth.records / 100)
-}
 
 /// What was dropped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +26,21 @@ pub struct Pruned {
     pub records: u64,
     /// What is pending now.
     pub depth: Depth,
+    /// What of it is the newest file, which is never dropped.
+    pub newest: Depth,
+}
+
+impl Pruned {
+    /// The ledger line of it; None when nothing was dropped.
+    pub fn entry(&self) -> Option<entry::Dropped> {
+        let name = |file: &(OsString, u64)| file.0.to_string_lossy().into_owned();
+        Some(entry::Dropped {
+            first: name(self.files.first()?),
+            last: name(self.files.last()?),
+            files: self.files.len() as u64,
+            records: self.files.iter().map(|(_, records)| records).sum(),
+        })
+    }
 }
 
 /// A file that is ours and about to go.
@@ -56,6 +66,7 @@ pub fn prune(
     let listing = list(disk)?;
     let mut pruned = Pruned {
         depth: listing.depth(),
+        newest: newest(&listing),
         ..Pruned::default()
     };
     let mut wanted = excess(pruned.depth);
@@ -66,11 +77,12 @@ pub fn prune(
     if let Err(error) = audit.refresh(disk, oldest.as_deref()) {
         return Ok(not_noted(audit, pruned, &error));
     }
+    let before_prune = pruned.depth.records;
     let mut candidates = droppable(&listing, keep).peekable();
     while candidates.peek().is_some() && wanted > 0 {
         let before = pruned.depth.records;
         let victims = claim_step(disk, wanted.min(PRUNE_STEP_RECORDS), &mut candidates);
-        if let Err(error) = drop_step(disk, audit, now, victims, &mut pruned) {
+        if let Err(error) = drop_step(disk, audit, (now, before_prune), victims, &mut pruned) {
             return Ok(not_noted(audit, pruned, &error));
         }
         audit.fails = false;
@@ -80,6 +92,14 @@ pub fn prune(
         }
     }
     Ok(pruned)
+}
+
+fn newest(listing: &Listing) -> Depth {
+    let mut depth = Depth::default();
+    if let Some((kind, meta)) = listing.files.values().next_back() {
+        depth.add(kind.readable_records().unwrap_or(0), meta.size);
+    }
+    depth
 }
 
 /// Told once, until it works again.
@@ -142,14 +162,14 @@ fn claim_step<'a, 'd>(
 /// Notes the records of claimed files and removes the files. An error means that they could not be noted.
 fn drop_step(
     disk: &dyn Disk,
-    audit: &Audit,
-    now: Timestamp,
+    audit: &mut Audit,
+    (now, before_prune): (Timestamp, u64),
     victims: Vec<Victim<'_>>,
     pruned: &mut Pruned,
 ) -> io::Result<()> {
     let (mut dropped, mut readable) = (Vec::new(), Vec::new());
     for victim in victims {
-        match undelivered(disk, &victim, pruned.depth.records, now) {
+        match undelivered(disk, &victim, before_prune, now) {
             Ok(records) => {
                 dropped.extend(records);
                 readable.push(victim);
@@ -161,6 +181,8 @@ fn drop_step(
         }
     }
     let records = dropped.len() as u64;
+    // Nobody else notes these any more: they are claimed.
+    audit.refresh(disk, None)?;
     audit.retain_new(disk, &mut dropped)?;
     if !dropped.is_empty() {
         audit.note(disk, &dropped)?;
@@ -200,10 +222,13 @@ fn undelivered(disk: &dyn Disk, victim: &Victim<'_>, pending_records: u64, now: 
     };
     let mut stamped: Vec<Stamped> = Vec::new();
     let whole = Name::parse(&victim.name) == Name::Single;
-    each_line(disk, &pending(&victim.name), whole, &mut |line| {
-        stamped.push(stamp(line).unwrap_or_else(by_name));
+    let mut is_damaged = false;
+    each_line(disk, &pending(&victim.name), whole, &mut |line| match stamp(line) {
+        Some(record) => stamped.push(record),
+        None => is_damaged = true,
     })?;
-    if stamped.is_empty() {
+    // However many lines of it are damaged, they have one name.
+    if stamped.is_empty() || (is_damaged && stamped.iter().all(|one| one.ulid != by_name().ulid)) {
         stamped.push(by_name());
     }
     let next = victim.claim.progress().map(|progress| progress.next);
