@@ -137,7 +137,7 @@ impl<'a, S: DeserializeOwned> Waiting<'a, S> {
 }
 
 /// Steps over the rest of a line; returns its length, newline included.
-fn skip_line(reader: &mut impl BufRead) -> io::Result<u64> {
+pub(crate) fn skip_line(reader: &mut impl BufRead) -> io::Result<u64> {
     let mut skipped = 0;
     loop {
         let bytes = reader.fill_buf()?;

@@ -4,7 +4,7 @@
 //! whoever noted it died, is not noted again.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use crate::disk::{Disk, append_lines};
 use crate::home::pending;
 use crate::limits::{AUDIT_NOTED_MAX, PIECE_BYTES};
 use crate::pure::record::appended_at;
+use crate::waiting::skip_line;
 
 /// The name of the log, in `pending/`.
 pub const AUDIT: &str = ".overflow-audit.log";
@@ -146,11 +147,13 @@ fn each_noted(disk: &dyn Disk, from: u64, each: &mut dyn FnMut(String)) -> io::R
     let (mut end, mut line) = (from, Vec::new());
     loop {
         line.clear();
-        let read = reader.read_until(b'\n', &mut line)?;
-        if line.last() != Some(&b'\n') {
+        let mut read = reader.by_ref().take(PIECE_BYTES as u64).read_until(b'\n', &mut line)? as u64;
+        if line.len() == PIECE_BYTES && line.last() != Some(&b'\n') {
+            read += skip_line(&mut reader)?;
+        } else if line.last() != Some(&b'\n') {
             return Ok(end);
         }
-        end += read as u64;
+        end += read;
         if let Ok(dropped) = serde_json::from_slice::<Dropped>(&line) {
             each(dropped.dropped_ulid);
         }

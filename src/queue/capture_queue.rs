@@ -11,6 +11,7 @@ use serde::Serialize;
 use ulid::Ulid;
 
 use super::append::{NotAppended, put};
+use super::claim::remove_orphans;
 use super::depth::{Depth, OnFull, QueueLimits, list};
 use super::drain::{DrainReport, HandlerError, Overseer, ingest};
 use super::dropper::Dropper;
@@ -109,6 +110,7 @@ impl CaptureQueue {
             .create_dir(Path::new(PENDING))
             .and_then(|()| disk.sync_dir(Path::new("")));
         made.map_err(|cause| Error::io("cannot prepare the queue", disk.show(Path::new(PENDING)), cause))?;
+        remove_orphans(&*disk)?;
         let state = State {
             ulids: Ulids::above(Ulid::nil(), random),
             depth: list(&*disk)?.depth(),

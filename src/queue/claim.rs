@@ -93,12 +93,15 @@ impl<'a> Claim<'a> {
 
     /// Writes down how far we came. Failing at it is no error: the batch is then handed out from its start.
     pub fn note(&mut self, progress: &Progress) {
-        let Some(file) = &mut self.lock_file else { return };
+        let Some(file) = &mut self.lock_file else {
+            return log::debug!("there was no room for a lock file, so how far the drain came is not kept");
+        };
         let written = serde_json::to_vec(progress)
             .map_err(io::Error::from)
             .and_then(|text| file.write_at(&text, 0).and_then(|()| file.truncate(text.len() as u64)));
         if let Err(error) = written {
-            log::info!("how far the drain came is not kept: {error}");
+            log::warn!(code = "queue.progress_lost";
+                "how far {} was handed out cannot be kept, so its first records come again: {error}", self.disk.show(&self.batch).display());
         }
     }
 

@@ -65,6 +65,9 @@ pub trait Overseer {
         true
     }
 
+    /// Hears at once of a batch that was not handed out.
+    fn failed(&mut self, _error: &Error) {}
+
     /// Hears of records that their reader took. They may come again if we die before the batch is removed.
     fn handed(&mut self, _handed: Handed<'_>) {}
 }
@@ -246,7 +249,9 @@ impl Drain<'_> {
 
     fn failed(&mut self, name: &OsStr, what: &str, cause: impl Into<HandlerError>) {
         let error = Error::new(ErrorKind::Failed, what).at(self.disk.show(&pending(name)));
-        self.report.failures.push(error.because(cause));
+        let error = error.because(cause);
+        self.overseer.failed(&error);
+        self.report.failures.push(error);
         self.report.failed.push(name.to_owned());
     }
 

@@ -10,14 +10,14 @@ use super::prune::{Pruned, prune};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::limits::{FULL_RETRY, PRUNE_STEP_RECORDS};
+use crate::limits::{DROPS_IN_VAIN_MAX, FULL_RETRY, PRUNE_STEP_RECORDS};
 
 /// Drops for one writer of a queue.
 #[derive(Debug, Default)]
 pub struct Dropper {
     audit: Audit,
-    /// When room on the disk was made last, and how many bytes were free before.
-    tried: Option<(Instant, u64)>,
+    /// When room on the disk was made last, how many bytes were free before, and how often that was in vain.
+    tried: Option<(Instant, u64, u32)>,
     /// Nothing is tried before, since the last note could not be written.
     pause_until: Option<Instant>,
 }
@@ -67,14 +67,15 @@ impl Dropper {
             return Ok(None);
         }
         let now = clock.now();
-        let may = self.tried.is_none_or(|(at, before)| {
-            // A quota is seen by those only who write.
-            now >= at + FULL_RETRY && (free > before || !is_full)
-        });
-        if !may {
-            return Ok(None);
-        }
-        self.tried = Some((now, free));
+        let in_vain = match self.tried {
+            None => 0,
+            Some((at, ..)) if now < at + FULL_RETRY => return Ok(None),
+            Some((_, before, _)) if is_full && free <= before => return Ok(None),
+            // A quota is seen only by those who write.
+            Some((.., in_vain)) if in_vain >= DROPS_IN_VAIN_MAX => return Ok(None),
+            Some((.., in_vain)) => in_vain + 1,
+        };
+        self.tried = Some((now, free, in_vain));
         let once = Cell::new(true);
         let excess = |depth| if once.take() { step(depth) } else { 0 };
         self.drop_oldest(disk, clock, None, &excess).map(Some)

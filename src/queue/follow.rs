@@ -41,7 +41,6 @@ pub fn follow(
     loop {
         if rounds.is_due(disk, clock) {
             let report = rounds.drain(disk, clock, options, following)?;
-            report.failures.iter().for_each(&mut *following.tell);
             options.records_max -= report.records;
             whole.records += report.records;
             whole.stopped = report.stopped;
@@ -88,6 +87,7 @@ impl Rounds {
             retries: &self.retries,
             now,
             wait: following.wait,
+            tell: following.tell,
             stop: false,
             present: BTreeSet::new(),
             tried: BTreeSet::new(),
@@ -124,6 +124,7 @@ struct Patient<'a> {
     retries: &'a Retries,
     now: Instant,
     wait: &'a mut dyn FnMut(Duration) -> bool,
+    tell: &'a mut dyn FnMut(&Error),
     stop: bool,
     /// Of the batches that failed before, those that are still there, and those that are tried again.
     present: BTreeSet<OsString>,
@@ -141,6 +142,11 @@ impl Overseer for Patient<'_> {
             }
         }
         wanted
+    }
+
+    fn failed(&mut self, error: &Error) {
+        self.overseer.failed(error);
+        (self.tell)(error);
     }
 
     fn handed(&mut self, handed: Handed<'_>) {

@@ -83,6 +83,7 @@ pub fn prune(
         let before = pruned.depth.records;
         let victims = claim_step(disk, wanted.min(PRUNE_STEP_RECORDS), &mut candidates);
         if let Err(error) = drop_step(disk, audit, (now, before_prune), victims, &mut pruned) {
+            sync(disk);
             return Ok(not_noted(audit, pruned, &error));
         }
         audit.fails = false;
@@ -91,7 +92,15 @@ pub fn prune(
             wanted = excess(pruned.depth);
         }
     }
+    sync(disk);
     Ok(pruned)
+}
+
+/// Best effort: what comes back after a loss of power is dropped again, and not noted twice.
+fn sync(disk: &dyn Disk) {
+    if let Err(error) = disk.sync_dir(Path::new(PENDING)) {
+        log::info!("the queue's directory is not synced: {error}");
+    }
 }
 
 fn newest(listing: &Listing) -> Depth {
@@ -199,10 +208,6 @@ fn drop_step(
         }
         pruned.depth.remove(records, bytes);
         pruned.files.push((name, records));
-    }
-    // Best effort: what comes back after a loss of power is dropped again, and not noted twice.
-    if let Err(error) = disk.sync_dir(Path::new(PENDING)) {
-        log::info!("the queue's directory is not synced: {error}");
     }
     Ok(())
 }
