@@ -41,14 +41,6 @@ tailspool = bench.binary()
 work = bench.work_directory(args.work)
 
 
-def example(name):
-    """A release build of an example."""
-    command = ["cargo", "build", "--release", "--example", name, "--message-format", "json-render-diagnostics"]
-    built = subprocess.run(command, cwd=bench.REPO, stdout=subprocess.PIPE)
-    made = [json.loads(line).get("executable") for line in built.stdout.splitlines()]
-    return next(path for path in made if path and os.path.basename(path) == name)
-
-
 def verify(home, runs):
     """One verification, which must find everything well."""
     out = os.path.join(work, "report.json")
@@ -92,7 +84,7 @@ try:
             others.append(ran.others)
             print(f"{state} {number + 1}: {rates[state][-1]:.0f} MB/s, {ran.rss_mib:.1f} MiB", file=sys.stderr)
 
-    made = subprocess.run([example("make_ledger"), long, str(args.lines), str(args.ledger_files)],
+    made = subprocess.run([bench.example("make_ledger"), long, str(args.lines), str(args.ledger_files)],
                           stdout=subprocess.PIPE, check=True, text=True)
     ulids = made.stdout.split()
     segments = [os.path.join(long, "provenance", name) for name in os.listdir(os.path.join(long, "provenance"))]

@@ -3,6 +3,7 @@
 //! It only reads: no claim, no lock, nothing written. A watcher and drains may run beside it.
 
 mod batches;
+mod expected;
 mod finding;
 mod sources;
 mod walk;
