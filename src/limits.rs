@@ -226,7 +226,7 @@ pub const SPILL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// How often a spill file that cannot be read is tried before it is left for a later writer.
 pub const SPILL_READ_TRIES: u32 = 5;
 
-/// How long a second watcher tries to get the home.
+/// How long a second watcher tries to get the home, and whoever appends lines to a shared file to get that.
 pub const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Passes that `--once` grants a look that stays unknown, one [`HOT_INTERVAL`] apart.

@@ -434,3 +434,29 @@ fn appends_list_the_queue_once_a_second_while_nothing_can_be_noted() {
     assert_eq!(queue.pending_count().unwrap(), 200, "nothing goes unnoted");
     assert!(*listings.lock().unwrap() < 5, "{listings:?} listings");
 }
+
+/// Whoever locks a file that is not the lock file any more has locked nothing.
+#[test]
+fn a_lock_file_that_was_replaced_while_it_was_locked_is_no_claim() {
+    let sim = SimDisk::new();
+    let queue = on(Arc::new(sim.clone()), QueueOptions::default());
+    let name = format!("pending-{}.json", queue.append(&record("one")).unwrap());
+    let (other, mut theirs, mut met) = (sim.clone(), Vec::new(), false);
+    let claimed = name.clone();
+    let disk = Hooked::new(sim.clone(), move |what, path| {
+        // Between our lock and our look at what we have locked.
+        if what == "meta" && path.extension().is_some_and(|found| found == "lock") && !std::mem::replace(&mut met, true)
+        {
+            other.unlink(path)?;
+            let mut lock = other.open(path, true)?;
+            assert!(lock.try_lock()?);
+            theirs.push(lock);
+        }
+        Ok(())
+    });
+    assert!(
+        Claim::take(&disk, claimed.as_ref()).unwrap().is_none(),
+        "somebody else holds it"
+    );
+    assert!(Claim::take(&sim, name.as_ref()).unwrap().is_none());
+}

@@ -2,13 +2,14 @@
 
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::{Disk, DiskFile};
-use crate::limits::{APPEND_REOPEN_MAX, PIECE_BYTES};
+use crate::limits::{APPEND_REOPEN_MAX, LOCK_PATIENCE, PIECE_BYTES};
 
 /// Appends `lines`, each of which ends with a newline, and syncs them; returns the offset of the first one.
 ///
-/// Blocks while another process holds the `flock` of the file. The lines of two callers never interleave. A
+/// Waits 200 ms at most while another process holds the `flock` of the file, and fails then. The lines of two callers never interleave. A
 /// line without a newline at the end is what a crash left of an append that nobody was told of; it is cut off
 /// first. After an error none of `lines` is in the file, as far as the disk still obeys.
 pub fn append_lines(disk: &dyn Disk, path: &Path, lines: &[u8]) -> io::Result<u64> {
@@ -32,11 +33,11 @@ pub fn append_lines(disk: &dyn Disk, path: &Path, lines: &[u8]) -> io::Result<u6
     Ok(end)
 }
 
-/// Opens the file, or makes it, and waits for its lock. Who waited may hold a file that was renamed meanwhile.
+/// Opens the file, or makes it, and takes its lock. Who waited may hold a file that was renamed meanwhile.
 fn open_locked(disk: &dyn Disk, path: &Path) -> io::Result<Box<dyn DiskFile>> {
     for _ in 0..APPEND_REOPEN_MAX {
         let mut file = disk.open(path, true)?;
-        file.lock()?;
+        lock(&mut *file)?;
         match disk.meta(path) {
             Ok(meta) if meta.inode == file.meta()?.inode => return Ok(file),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -44,6 +45,21 @@ fn open_locked(disk: &dyn Disk, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         }
     }
     Err(io::Error::other("it is replaced faster than it can be locked"))
+}
+
+/// Whoever holds it for longer than an append takes, a stopped program or a backup, stops nobody else.
+fn lock(file: &mut dyn DiskFile) -> io::Result<()> {
+    let give_up = Instant::now() + LOCK_PATIENCE;
+    while !file.try_lock()? {
+        if Instant::now() >= give_up {
+            return Err(io::Error::new(
+                io::ErrorKind::WouldBlock,
+                "another process holds its lock",
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
 }
 
 /// Offset of the byte after the last newline.
@@ -99,6 +115,18 @@ mod tests {
             append_lines(&disk, Path::new(PATH), b"new\n").unwrap();
             assert_eq!(content(&disk), expected);
         }
+    }
+
+    #[test]
+    fn a_lock_that_is_not_given_up_is_not_waited_for() {
+        let disk = with("a\n");
+        let mut holder = disk.open(Path::new(PATH), false).unwrap();
+        assert!(holder.try_lock().unwrap());
+        let error = append_lines(&disk, Path::new(PATH), b"b\n").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(holder);
+        append_lines(&disk, Path::new(PATH), b"c\n").unwrap();
+        assert_eq!(content(&disk), "a\nc\n");
     }
 
     #[test]

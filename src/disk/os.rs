@@ -262,11 +262,6 @@ impl DiskFile for OsFile {
         }
     }
 
-    fn lock(&mut self) -> io::Result<()> {
-        retry_on_intr(|| rustix::fs::flock(&self.0, FlockOperation::LockExclusive))?;
-        Ok(())
-    }
-
     fn is_locked(&mut self) -> io::Result<bool> {
         match retry_on_intr(|| rustix::fs::flock(&self.0, FlockOperation::NonBlockingLockShared)) {
             Ok(()) => {

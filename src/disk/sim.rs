@@ -405,13 +405,6 @@ impl DiskFile for SimFile {
         Ok(*state.locks.entry(self.inode).or_insert(self.handle) == self.handle)
     }
 
-    fn lock(&mut self) -> io::Result<()> {
-        while !self.try_lock()? {
-            std::thread::yield_now();
-        }
-        Ok(())
-    }
-
     fn is_locked(&mut self) -> io::Result<bool> {
         let state = self.disk.state();
         state.alive()?;

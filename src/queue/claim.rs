@@ -240,6 +240,18 @@ mod tests {
     }
 
     #[test]
+    fn the_batch_goes_before_its_lock_file() {
+        let disk = with_batch();
+        let claim = Claim::take(&disk, NAME.as_ref()).unwrap().unwrap();
+        disk.plan(1, Fault::CrashBefore);
+        let _ = claim.acknowledge();
+        let after = disk.after_crash(crate::disk::Loss::Nothing);
+        assert_eq!(names(&after), [lock_of(NAME.as_ref())]);
+        remove_orphans(&after).unwrap();
+        assert!(names(&after).is_empty());
+    }
+
+    #[test]
     fn progress_that_is_not_ours_is_not_believed() {
         let disk = with_batch();
         let claim = Claim::take(&disk, NAME.as_ref()).unwrap().unwrap();

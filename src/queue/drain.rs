@@ -178,6 +178,10 @@ impl Drain<'_> {
         let checked = match Checked::read(self.disk, Path::new(name), self.reader.format()) {
             Ok(checked) => checked,
             Err(Refusal::Damaged(what)) => return self.quarantine(name, claim, &what),
+            // Some programs drop records without a claim.
+            Err(Refusal::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => {
+                return drop(claim.acknowledge());
+            }
             Err(refusal) => return self.failed(name, "cannot drain the batch", refusal.to_string()),
         };
         let before = claim.progress();
