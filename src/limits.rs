@@ -150,6 +150,9 @@ pub const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// Records, in one step, that make room for younger ones.
 pub const PRUNE_STEP_RECORDS: u64 = 100;
 
+/// Characters of a command that are written down with each delivery to it.
+pub const READER_CHARS_MAX: usize = 1000;
+
 /// How often a step is dropped for a full disk, one a second, before a write must have succeeded again.
 pub const DROPS_IN_VAIN_MAX: u32 = 8;
 

@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind};
 use crate::home::{CURSORS, CURSORS_TMP, HomeLock, PENDING, PROVENANCE, QUARANTINE, STATUS_TMP, pending};
 use crate::ledger::{self, Ledger, damaged, segment_path, segments};
 use crate::limits::{PIECE_BYTES, UNFINISHED_AGE};
+use crate::pure::commit::COMMIT_PREFIX;
 use crate::pure::fold::{Fold, Mark};
 use crate::pure::name::{Batch, Name, single};
 use crate::queue::claim;
@@ -178,8 +179,15 @@ fn check_tail(disk: &dyn Disk, segment: u32, from: u64) -> Result<(), Error> {
     }
 }
 
-/// What looks like a name of the queue in lines of the ledger.
+/// What looks like a name of the queue in `commit` lines. What was dropped is named in other ones.
 fn quoted_names(lines: &[u8]) -> impl Iterator<Item = &str> {
+    let commits = lines
+        .split(|byte| *byte == b'\n')
+        .filter(|line| line.starts_with(COMMIT_PREFIX));
+    commits.flat_map(names_in)
+}
+
+fn names_in(lines: &[u8]) -> impl Iterator<Item = &str> {
     memchr::memmem::find_iter(lines, b"\"pending-").filter_map(|at| {
         let rest = &lines[at + 1..];
         str::from_utf8(&rest[..memchr::memchr(b'"', rest)?]).ok()

@@ -112,7 +112,7 @@ pub fn trace(disk: &dyn Disk, finder: Option<&mut Finder<'_>>, ulid: Ulid) -> Re
     let mut hit = search::find(disk, ulid)?;
     let mut place = queue::find(disk, ulid, hit.as_ref().and_then(Hit::batch_name).as_deref())?;
     let dropped = queue::dropped(disk, ulid)?;
-    let delivered = queue::deliveries(disk, ulid)?;
+    let delivered = queue::deliveries(disk, ulid, hit.is_some())?;
     let told = place.is_some() || dropped.is_some() || !delivered.found.is_empty();
     if hit.is_none() && !told {
         hit = search::find_linear(disk, ulid)?;

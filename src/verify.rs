@@ -35,7 +35,7 @@ pub fn verify(disk: &dyn Disk, tree: &dyn Tree, scope: &Scope) -> Result<Report,
         walk.read(&mut batches, &mut report)?;
         sources::judge(suspects, walk.accounts(), &mut report);
         walk.count(&mut report);
-        batches.finish(&mut report);
+        batches.finish(disk, &mut report);
         Ok(())
     })?;
     report.conclude();

@@ -252,6 +252,8 @@ fn unescape_into<'a>(mut text: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> 
 }
 
 fn parse<S: DeserializeOwned>(line: &[u8]) -> Result<Record<S>, Trouble> {
+    // Strings that are of no interest are not looked at by the parser, but are by a drain.
+    str::from_utf8(line).map_err(damaged)?;
     if let Some(record) = parse_ours(line) {
         return Ok(record);
     }
@@ -270,7 +272,16 @@ fn parse<S: DeserializeOwned>(line: &[u8]) -> Result<Record<S>, Trouble> {
         foreign,
     } = whole.record;
     let bytes = match (exact, readable.or(foreign)) {
-        (Some(base64), _) => STANDARD.decode(base64.as_bytes()).map_err(damaged)?,
+        (Some(base64), readable) => {
+            let bytes = STANDARD.decode(base64.as_bytes()).map_err(damaged)?;
+            let text = String::from_utf8_lossy(&bytes);
+            if matches!(text, Cow::Borrowed(_)) || readable.is_some_and(|readable| readable != text) {
+                return Err(bad(format!(
+                    "`surface` and `surface_base64` of record {ulid} are not one line"
+                )));
+            }
+            bytes
+        }
         (None, Some(text)) => text.into_owned().into_bytes(),
         (None, None) => return Err(bad(format!("record {ulid} has neither `surface` nor `text`"))),
     };

@@ -400,3 +400,25 @@ fn what_the_order_does_not_lead_to_is_found_by_reading_everything() {
     assert_eq!(found.origin.unwrap().commit.number, 2);
     assert!(trace(&disk, None, Ulid(51)).unwrap().is_none());
 }
+
+#[test]
+fn a_ulid_that_lies_in_a_delivery_by_chance_was_not_delivered() {
+    let sandbox = captured("one\n");
+    let first = Ulid::from_parts(7, 100);
+    let line = |last: u128, records: u64| {
+        let last = Ulid::from_parts(7, last);
+        json!({"first": first, "last": last, "records": records, "reader": "cat", "at": "2026-01-02T03:04:05Z"})
+    };
+    append(
+        sandbox.home("provenance/deliveries.jsonl"),
+        format!("{}\n", line(110, 3)),
+    );
+    let between = Ulid::from_parts(7, 105).to_string();
+    sandbox.run(&["trace", &between]).exits(1);
+    assert_eq!(traced(&sandbox, &first.to_string())["now"]["state"], "delivered");
+    append(
+        sandbox.home("provenance/deliveries.jsonl"),
+        format!("{}\n", line(110, 11)),
+    );
+    assert_eq!(traced(&sandbox, &between)["now"]["state"], "delivered");
+}

@@ -631,3 +631,77 @@ fn the_table_says_the_verdict_first() {
     fs::remove_file(sandbox.home("provenance/provenance-000001.jsonl")).unwrap();
     assert_eq!(said(&sandbox.run(&["verify"])), "verified  failed");
 }
+
+#[test]
+fn a_batch_that_was_captured_and_is_told_of_by_no_commit_is_found() {
+    let sandbox = captured(&[("a.jsonl", "one\n")]);
+    let snapshot = fs::read(sandbox.home("cursors.json")).unwrap();
+    let (segment, before) = sandbox.segment();
+    append(sandbox.log("a.jsonl"), "two\n");
+    sandbox.once(&[]).exits(0);
+    // The end of the ledger is gone at the border of a commit, and the snapshot is one that fits.
+    fs::write(&segment, before).unwrap();
+    fs::write(sandbox.home("cursors.json"), snapshot).unwrap();
+    assert_eq!(finding(&report(&sandbox, 5))["kind"], "batch");
+    // With no ledger at all.
+    fs::remove_dir_all(sandbox.home("provenance")).unwrap();
+    fs::remove_file(sandbox.home("cursors.json")).unwrap();
+    assert_eq!(kinds(&report(&sandbox, 5)), ["batch", "batch"]);
+}
+
+#[test]
+fn a_single_record_that_is_another_one_than_its_name_says_is_found() {
+    let sandbox = Sandbox::new();
+    append(sandbox.log("a.jsonl"), "one\ntwo\n");
+    append(sandbox.log("b.jsonl"), "alone\n");
+    sandbox.once(&["--layout", "record"]).exits(0);
+    report(&sandbox, 0);
+    let files = sandbox.paths_with("pending", "json");
+    let good: Vec<_> = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    fs::write(&files[0], &good[1]).unwrap();
+    assert_eq!(finding(&report(&sandbox, 5))["kind"], "batch");
+    fs::write(&files[0], &good[0]).unwrap();
+    fs::write(&files[2], good[2].replace("alone", "other")).unwrap();
+    assert_eq!(finding(&report(&sandbox, 5))["kind"], "batch");
+    fs::write(
+        &files[2],
+        good[2].replace("\"cue\"", "\"surface_base64\":\"YWxvbmU=\",\"cue\""),
+    )
+    .unwrap();
+    assert_eq!(finding(&report(&sandbox, 5))["kind"], "batch");
+}
+
+/// A file that is saved anew with the same bytes: short while it is read, and whole when it is looked at.
+struct SavedAnew(Mutex<i64>);
+
+impl Meddler for SavedAnew {
+    fn change(&self, mut stat: tailspool::source::tree::Stat) -> tailspool::source::tree::Stat {
+        let mut looks = self.0.lock().unwrap();
+        *looks += 1;
+        stat.mtime.seconds += (*looks).min(6);
+        stat
+    }
+
+    fn read_at(&self, log: &dyn Log, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let is_hashing = bytes.len() > 10_000;
+        if is_hashing && *self.0.lock().unwrap() < 6 {
+            Ok(0)
+        } else {
+            log.read_at(bytes, offset)
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_saved_anew_with_the_same_bytes_while_it_is_read_is_no_alarm() {
+    let sandbox = captured(&[("a.jsonl", &long_lines(0..9))]);
+    let disk = OsDisk::open(&sandbox.home("")).unwrap();
+    let tree = Meddled::tree(&Arc::new(SavedAnew(Mutex::new(0))));
+    let scope = Scope::new(None, &[sandbox.path("")]).unwrap();
+    let report = verify(&disk, &*tree, &scope).unwrap();
+    assert_eq!(
+        (report.verdict, report.findings.len()),
+        (Verdict::Good, 0),
+        "{report:?}"
+    );
+}

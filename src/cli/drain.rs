@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{OFlags, fcntl_getfl};
 
@@ -13,7 +14,7 @@ use super::{Common, Exit, print_error};
 use crate::clock::SystemClock;
 use crate::disk::{Disk, OsDisk, sync_output};
 use crate::error::{Error, ErrorKind};
-use crate::limits::PIECE_BYTES;
+use crate::limits::{PIECE_BYTES, READER_CHARS_MAX};
 use crate::provenance::Deliveries;
 use crate::queue::drain::{DrainOptions, DrainReport, Format, Output, drain};
 use crate::queue::exec::Exec;
@@ -130,7 +131,7 @@ fn noted(
     let failed = |cause| Error::new(ErrorKind::Failed, "cannot start a thread").because(cause);
     let deliveries = Deliveries::open(Arc::<OsDisk>::clone(home)).map_err(failed)?;
     let reader = match &args.exec {
-        Some(command) => format!("exec: {command}"),
+        Some(command) => format!("exec: {}", command.chars().take(READER_CHARS_MAX).collect::<String>()),
         None => "stdout".into(),
     };
     let mut overseer = Noting {
@@ -139,7 +140,12 @@ fn noted(
         clock: &SystemClock,
     };
     if !args.follow {
-        return drain(&**home, options, output, &mut overseer);
+        let report = drain(&**home, options, output, &mut overseer)?;
+        if report.records == 0 {
+            // What earlier drains left to be written down is not waited for.
+            let _ = deliveries.stop(Duration::ZERO);
+        }
+        return Ok(report);
     }
     let wake = signals()?;
     let mut is_lost = false;

@@ -265,8 +265,9 @@ pub(super) fn dropped(disk: &dyn Disk, ulid: Ulid) -> Result<Option<Now>, Error>
     Ok(found)
 }
 
-/// Who got a record, as far as that was written down.
-pub(super) fn deliveries(disk: &dyn Disk, ulid: Ulid) -> Result<Deliveries, Error> {
+/// Who got a record, as far as that was written down. Between first and last of a delivery there may be ULIDs of
+/// other records, so one that the ledger does not tell of must be one of them for sure.
+pub(super) fn deliveries(disk: &dyn Disk, ulid: Ulid, is_known: bool) -> Result<Deliveries, Error> {
     let mut deliveries = Deliveries::default();
     // As text they stand in the same order.
     let text = ulid.to_string();
@@ -274,7 +275,12 @@ pub(super) fn deliveries(disk: &dyn Disk, ulid: Ulid) -> Result<Deliveries, Erro
         disk,
         Path::new(DELIVERIES),
         &mut |line| match serde_json::from_slice::<Delivery>(line) {
-            Ok(delivery) if delivery.first <= text && text <= delivery.last && deliveries.found.len() < TRACED_MAX => {
+            Ok(delivery)
+                if (is_known || is_sure(&delivery, ulid))
+                    && delivery.first <= text
+                    && text <= delivery.last
+                    && deliveries.found.len() < TRACED_MAX =>
+            {
                 deliveries.found.push(delivery);
             }
             Ok(_) => {}
@@ -282,6 +288,15 @@ pub(super) fn deliveries(disk: &dyn Disk, ulid: Ulid) -> Result<Deliveries, Erro
         },
     )?;
     Ok(deliveries)
+}
+
+/// Whether a record was handed out, if it lies in a delivery: as its first or last one, or since there are no others.
+fn is_sure(delivery: &Delivery, ulid: Ulid) -> bool {
+    let (Some(first), Some(last)) = (parse_ulid(&delivery.first), parse_ulid(&delivery.last)) else {
+        return false;
+    };
+    let span = last.0.saturating_sub(first.0);
+    first == ulid || last == ulid || u128::from(delivery.records) == span + 1
 }
 
 /// Calls `each` with every line of a file, which may not be there; a last one without a newline is being written.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZero;
 use std::panic::resume_unwind;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{Builder, Scope, ScopedJoinHandle, available_parallelism};
 
@@ -14,7 +15,7 @@ use crate::disk::Disk;
 use crate::error::{Error, ErrorKind};
 use crate::home::pending;
 use crate::limits::{VERIFY_JOBS_MAX, VERIFY_THREADS_MAX};
-use crate::pure::commit::Commit;
+use crate::pure::commit::{COMMIT_PREFIX, Commit};
 use crate::pure::entry::Entry;
 use crate::pure::name::Name;
 use crate::queue::depth::list;
@@ -70,10 +71,14 @@ impl<'scope> Batches<'scope> {
     /// A visible batch that is named in lines which no commit seals.
     pub(super) fn named_in(&self, lines: &[u8]) -> Option<String> {
         let quoted = |name: &OsStr| [b"\"", name.as_encoded_bytes(), b"\""].concat();
+        let commits = lines
+            .split(|byte| *byte == b'\n')
+            .filter(|line| line.starts_with(COMMIT_PREFIX));
+        let commits = commits.collect::<Vec<_>>().concat();
         let mut named = self
             .waiting
             .keys()
-            .filter(|name| memmem::find(lines, &quoted(name)).is_some());
+            .filter(|name| memmem::find(&commits, &quoted(name)).is_some());
         named.next().map(|name| name.to_string_lossy().into_owned())
     }
 
@@ -95,9 +100,19 @@ impl<'scope> Batches<'scope> {
         }
     }
 
-    /// Waits for what is being checked. What no commit named is of other programs.
-    pub(super) fn finish(self, report: &mut Report) {
-        report.batches.others = self.waiting.len() as u64;
+    /// Waits for what is being checked. What no commit named is of other programs, unless it says otherwise.
+    pub(super) fn finish(self, disk: &dyn Disk, report: &mut Report) {
+        let ledger_is_whole = report.findings.iter().all(|finding| finding.kind != Kind::Ledger);
+        for name in self.waiting.keys() {
+            // What a damaged ledger does not tell is its own finding.
+            if ledger_is_whole && says_captured(disk, &pending(name)) {
+                report.batches.failed += 1;
+                let what = "its first record says that it was captured here, and no commit names it";
+                report.add(Finding::new(Kind::Batch, what).at(&pending(name)));
+            } else {
+                report.batches.others += 1;
+            }
+        }
         drop(self.jobs);
         let done = self
             .workers
@@ -147,4 +162,10 @@ impl Outcome {
         };
         report.add(Finding::new(kind, what).at(&pending(&self.name)).commit(self.commit));
     }
+}
+
+/// Whether the first record of a file says where it was captured, as only a watcher's do.
+fn says_captured(disk: &dyn Disk, path: &Path) -> bool {
+    let first = Reader::open(disk, path).and_then(|mut reader| reader.read());
+    first.is_ok_and(|record| record.is_some_and(|record| record.source.is_some()))
 }

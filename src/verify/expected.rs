@@ -47,6 +47,8 @@ fn next(reader: &mut Reader<'_>) -> Result<Option<Record>, Trouble> {
 pub(super) struct Expected<'a> {
     parts: Vec<Part<'a>>,
     records: Option<u64>,
+    /// The ULID in the name of a single record.
+    named: Option<Ulid>,
 }
 
 /// Consecutive records of one ledger line.
@@ -95,6 +97,7 @@ impl<'a> Expected<'a> {
         Self {
             parts,
             records: kind.readable_records().filter(|_| !single),
+            named: batch.filter(|_| single),
         }
     }
 
@@ -122,14 +125,16 @@ impl<'a> Expected<'a> {
         let record = next(reader)?.ok_or_else(|| bad("it is empty"))?;
         let ulid = record.ulid;
         let part = self.parts.iter().rfind(|part| part.first() <= ulid);
-        let stands = part.is_some_and(|part| {
-            let index = ulid.0 - part.first().0;
-            index < part.records().into()
-                && match part {
-                    Part::Run(run, _) => in_run(run, &record),
-                    Part::Settled(settled) => is_settled(settled, &record),
-                }
-        });
+        let named = self.named.is_none_or(|named| named == ulid);
+        let stands = named
+            && part.is_some_and(|part| {
+                let index = ulid.0 - part.first().0;
+                index < part.records().into()
+                    && match part {
+                        Part::Run(run, _) => in_run(run, &record) && (run.lines > 1 || is_all_of(run, &record)),
+                        Part::Settled(settled) => is_settled(settled, &record),
+                    }
+            });
         if stands {
             Ok(1)
         } else {
@@ -151,6 +156,16 @@ fn in_run(run: &Captured, record: &Record) -> bool {
         && source.terminated
         && source.offset >= run.from
         && end.is_some_and(|end| end < run.to)
+}
+
+/// Whether a record is the only line of its run.
+fn is_all_of(run: &Captured, record: &Record) -> bool {
+    let bytes = record
+        .bytes
+        .as_ref()
+        .filter(|_| run.blank == 0 && run.settled.is_none());
+    let hash = |bytes: &Vec<u8>| blake3::Hasher::new().update(bytes).update(b"\n").finalize();
+    bytes.is_none_or(|bytes| hash(bytes).to_hex().as_str() == run.blake3)
 }
 
 fn is_settled(settled: &Settled, record: &Record) -> bool {

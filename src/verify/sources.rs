@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ulid::Ulid;
 
-use crate::limits::READ_BYTES;
+use crate::limits::{CHANGES_MAX, READ_BYTES};
 use crate::pure::account::{Account, Accounts, Stretch};
 use crate::source::scope::Scope;
 use crate::source::standing::{Finder, Standing, window_stands};
@@ -115,18 +115,30 @@ impl<'a> Sources<'a> {
         if hashed.differing.is_empty() {
             return Ok(hashed);
         }
+        // Until a reading and the look after it are of one state of the file.
+        for _ in 0..CHANGES_MAX {
+            let before = log.stat()?;
+            self.hash_again(log, &mut hashed)?;
+            hashed.changed = change(log, account)?;
+            if hashed.changed.is_some() || hashed.differing.is_empty() || log.stat()? == before {
+                return Ok(hashed);
+            }
+        }
+        hashed.changed = Some("it changes while it is read; it has changed".into());
+        Ok(hashed)
+    }
+
+    /// Hashes the runs that differed once more.
+    fn hash_again(&mut self, log: &dyn Log, hashed: &mut Hashed) -> io::Result<()> {
         self.read.forget();
-        let mut differing = Vec::new();
-        for run in hashed.differing {
+        for run in std::mem::take(&mut hashed.differing) {
             if self.read.holds(log, &run)? {
                 hashed.equal_bytes += run.to - run.from;
             } else {
-                differing.push(run);
+                hashed.differing.push(run);
             }
         }
-        hashed.differing = differing;
-        hashed.changed = change(log, account)?;
-        Ok(hashed)
+        Ok(())
     }
 }
 
