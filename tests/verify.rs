@@ -663,6 +663,10 @@ fn a_single_record_that_is_another_one_than_its_name_says_is_found() {
     fs::write(&files[0], &good[0]).unwrap();
     fs::write(&files[2], good[2].replace("alone", "other")).unwrap();
     assert_eq!(finding(&report(&sandbox, 5))["kind"], "batch");
+    let mut bytes = good[2].clone().into_bytes();
+    bytes[50] = 0xff;
+    fs::write(&files[2], bytes).unwrap();
+    assert_eq!(finding(&report(&sandbox, 5))["kind"], "batch");
     fs::write(
         &files[2],
         good[2].replace("\"cue\"", "\"surface_base64\":\"YWxvbmU=\",\"cue\""),
