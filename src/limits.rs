@@ -156,6 +156,9 @@ pub const READER_CHARS_MAX: usize = 1000;
 /// How often a step is dropped for a full disk, one a second, before a write must have succeeded again.
 pub const DROPS_IN_VAIN_MAX: u32 = 8;
 
+/// Time until a lock that was not to be had is tried once more.
+pub const CLAIM_RETRY: Duration = Duration::from_millis(1);
+
 /// Lock files without a batch that are held at a time while they are removed.
 pub const ORPHANS_HELD: usize = 64;
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use ulid::Ulid;
 
 use crate::cursors;
 use crate::disk::{Disk, EntryKind, Loaded, Meta};
@@ -22,6 +23,7 @@ use crate::pure::commit::COMMIT_PREFIX;
 use crate::pure::fold::{Fold, Mark};
 use crate::pure::name::{Batch, Name, single};
 use crate::queue::claim;
+use crate::waiting::says_captured;
 
 /// A home that is ours and repaired.
 pub struct Started {
@@ -135,7 +137,7 @@ fn fold_ledger(disk: &dyn Disk, snapshot: Fold) -> Result<Folded, Error> {
             return Err(damaged(disk, number, "it does not end with a whole commit"));
         }
         if length < size {
-            check_tail(disk, number, length)?;
+            check_tail(disk, number, length, fold.ulid_high_water)?;
             let bytes = size - length;
             log::warn!(code = "ledger.torn_tail", bytes = bytes;
                 "an unfinished commit of {bytes} bytes is cut off the ledger; its lines are read again");
@@ -159,7 +161,7 @@ fn size_of(disk: &dyn Disk, segment: u32) -> Result<u64, Error> {
 
 /// A batch is made visible only after its commit was synced. So a tail that names a visible batch was a
 /// commit, and is damage.
-fn check_tail(disk: &dyn Disk, segment: u32, from: u64) -> Result<(), Error> {
+fn check_tail(disk: &dyn Disk, segment: u32, from: u64, high_water: Ulid) -> Result<(), Error> {
     let path = segment_path(segment);
     let failed = |cause| Error::io("cannot read the ledger", disk.show(&path), cause);
     let mut tail = Vec::new();
@@ -170,6 +172,18 @@ fn check_tail(disk: &dyn Disk, segment: u32, from: u64) -> Result<(), Error> {
         let kind = visible.get(Path::new(name).as_os_str());
         kind.is_some_and(|kind| kind.readable_records().is_some())
     };
+    // The `commit` line itself may be torn before it names anything.
+    let is_ours = |name: &&OsString| says_captured(disk, &pending(name));
+    let untold = visible
+        .iter()
+        .filter(|(_, kind)| matches!(kind, Name::Batch(batch) if batch.first > high_water));
+    if let Some(name) = untold.map(|(name, _)| name).find(is_ours) {
+        let what = format!(
+            "what follows byte {from} is not whole, and {} says that it was captured, but no commit names it",
+            name.display()
+        );
+        return Err(damaged(disk, segment, what));
+    }
     match quoted_names(&tail).find(is_visible) {
         None => Ok(()),
         Some(name) => {

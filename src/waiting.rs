@@ -57,6 +57,22 @@ struct Sourced<S> {
     source: Option<S>,
 }
 
+/// Where a record of a watcher says that it was captured.
+#[derive(Deserialize)]
+pub(crate) struct Source {
+    pub(crate) file_id: Ulid,
+    pub(crate) epoch: u64,
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+    pub(crate) terminated: bool,
+}
+
+/// Whether the first record of a file says where it was captured, as only a watcher's do.
+pub(crate) fn says_captured(disk: &dyn Disk, path: &Path) -> bool {
+    let first = Waiting::<Source>::open(disk, path).and_then(|mut reader| reader.read());
+    first.is_ok_and(|record| record.is_some_and(|record| record.source.is_some()))
+}
+
 /// Reads the envelopes of a file. One of more than 8 MiB is not held.
 pub struct Waiting<'a, S> {
     disk: &'a dyn Disk,

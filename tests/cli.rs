@@ -1129,6 +1129,24 @@ fn a_torn_end_of_the_ledger_is_cut_off_and_nothing_is_lost_or_doubled() {
 }
 
 #[test]
+fn a_commit_that_is_torn_before_it_names_its_visible_batch_is_damage() {
+    let sandbox = with_batches(2, 3);
+    let (path, whole) = sandbox.segment();
+    let last = whole[..whole.len() - 1]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .unwrap();
+    fs::remove_file(sandbox.home("cursors.json")).unwrap();
+    fs::write(&path, &whole[..last + 20]).unwrap();
+    let ended = sandbox.once(&[]).exits(1);
+    assert!(ended.error().contains("no commit names it"), "{ended:#?}");
+    fs::remove_file(sandbox.home("pending").join(&sandbox.batches()[1])).unwrap();
+    // Without it nobody knows of the commit, and its lines are captured again.
+    sandbox.once(&[]).exits(0).told_once("[ledger.torn_tail]");
+    assert_eq!(sandbox.drain_raw(), numbered(1..=6));
+}
+
+#[test]
 fn a_ledger_that_is_damaged_in_the_middle_is_not_written_to_and_the_queue_can_be_drained() {
     let sandbox = with_batches(3, 2);
     let (path, mut bytes) = sandbox.segment();

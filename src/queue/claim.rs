@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::{Disk, DiskFile, is_full};
 use crate::error::Error;
 use crate::home::{PENDING, pending};
-use crate::limits::ORPHANS_HELD;
+use crate::limits::{CLAIM_RETRY, ORPHANS_HELD};
 use crate::pure::name::{Name, lock_of};
 
 /// A claimed batch. Dropping the claim gives it up; the lock file stays beside a batch that stays.
@@ -136,7 +136,11 @@ fn locked(disk: &dyn Disk, path: &Path, create: bool) -> io::Result<Option<Box<d
         Err(error) => return Err(error),
     };
     if !file.try_lock()? {
-        return Ok(None);
+        // Whoever only asks whether it is held has it for a moment.
+        std::thread::sleep(CLAIM_RETRY);
+        if !file.try_lock()? {
+            return Ok(None);
+        }
     }
     let ours = file.meta()?.inode;
     match disk.meta(path) {

@@ -82,6 +82,26 @@ pub(super) struct Deliveries {
 
 /// Looks for a record in the queue and in the quarantine. `batch` is the file that a commit put it in.
 pub(super) fn find(disk: &dyn Disk, ulid: Ulid, batch: Option<&str>) -> Result<Option<Place>, Error> {
+    match pending_place(disk, ulid, batch)? {
+        Search::Found(place) => Ok(Some(place)),
+        // It got its name just now.
+        Search::Renamed => match pending_place(disk, ulid, batch)? {
+            Search::Found(place) => Ok(Some(place)),
+            Search::Renamed | Search::Nothing => quarantined(disk, ulid, batch),
+        },
+        Search::Nothing => quarantined(disk, ulid, batch),
+    }
+}
+
+/// What a look into `pending/` came to.
+enum Search {
+    Found(Place),
+    /// A temporary file was there, and was gone when it was read.
+    Renamed,
+    Nothing,
+}
+
+fn pending_place(disk: &dyn Disk, ulid: Ulid, batch: Option<&str>) -> Result<Search, Error> {
     let names = names(disk, PENDING)?;
     for name in candidates(&names, ulid, batch) {
         if let Some(found) = read(disk, &pending(&name), ulid) {
@@ -91,7 +111,7 @@ pub(super) fn find(disk: &dyn Disk, ulid: Ulid, batch: Option<&str>) -> Result<O
                 handed_out: handed_out(disk, &name, ulid),
                 file,
             };
-            return Ok(Some(found.at(now)));
+            return Ok(Search::Found(found.at(now)));
         }
     }
     let temporary = |batch: &str| match Name::parse(batch.as_ref()) {
@@ -106,10 +126,12 @@ pub(super) fn find(disk: &dyn Disk, ulid: Ulid, batch: Option<&str>) -> Result<O
         .map(temporary)
         .filter(|file| names.contains(&OsString::from(file)))
     {
-        let place = read(disk, &pending(&file), ulid).map(|found| found.at(Now::Committed { file }));
-        return Ok(place);
+        let found = read(disk, &pending(&file), ulid);
+        return Ok(found.map_or(Search::Renamed, |found| {
+            Search::Found(found.at(Now::Committed { file }))
+        }));
     }
-    quarantined(disk, ulid, batch)
+    Ok(Search::Nothing)
 }
 
 fn names(disk: &dyn Disk, directory: &str) -> Result<Vec<OsString>, Error> {

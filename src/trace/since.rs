@@ -222,10 +222,10 @@ impl<'a> Teller<'a> {
         let finder = memmem::Finder::new(self.file_text.as_bytes()).into_owned();
         let mut at = 0;
         loop {
-            if self.untimed < self.since.events.len() {
-                let Some(commit) = next_commit(&lines[at..]) else {
-                    return Ok(());
-                };
+            // Where the commit ends behind these lines, the next ones tell its time.
+            if self.untimed < self.since.events.len()
+                && let Some(commit) = next_commit(&lines[at..])
+            {
                 self.time(&serde_json::from_slice(commit)?);
             }
             let Some(found) = finder.find(&lines[at..]).map(|found| at + found) else {

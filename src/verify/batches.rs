@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZero;
 use std::panic::resume_unwind;
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::{Builder, Scope, ScopedJoinHandle, available_parallelism};
 
@@ -19,7 +18,7 @@ use crate::pure::commit::{COMMIT_PREFIX, Commit};
 use crate::pure::entry::Entry;
 use crate::pure::name::Name;
 use crate::queue::depth::list;
-use crate::waiting::Trouble;
+use crate::waiting::{Trouble, says_captured};
 
 use super::expected::{Expected, Reader};
 use super::finding::{Finding, Kind, Report};
@@ -162,10 +161,4 @@ impl Outcome {
         };
         report.add(Finding::new(kind, what).at(&pending(&self.name)).commit(self.commit));
     }
-}
-
-/// Whether the first record of a file says where it was captured, as only a watcher's do.
-fn says_captured(disk: &dyn Disk, path: &Path) -> bool {
-    let first = Reader::open(disk, path).and_then(|mut reader| reader.read());
-    first.is_ok_and(|record| record.is_some_and(|record| record.source.is_some()))
 }

@@ -2,23 +2,12 @@
 
 use std::ffi::OsString;
 
-use serde::Deserialize;
 use ulid::Ulid;
 
 use crate::limits::PIECE_BYTES;
 use crate::pure::entry::{Captured, Entry, Settled};
 use crate::pure::name::Name;
-use crate::waiting::{Trouble, Waiting, bad};
-
-/// What is compared of a record's source.
-#[derive(Deserialize)]
-pub(super) struct Source {
-    file_id: Ulid,
-    epoch: u64,
-    offset: u64,
-    length: u64,
-    terminated: bool,
-}
+use crate::waiting::{Source, Trouble, Waiting, bad};
 
 /// A file of the queue, being read.
 pub(super) type Reader<'a> = Waiting<'a, Source>;
