@@ -82,7 +82,7 @@ pub const TRACED_MAX: usize = 1000;
 pub const VERIFY_THREADS_MAX: usize = 4;
 
 /// Files of the queue that wait for one of these threads, each with the ledger lines of its commit.
-pub const VERIFY_JOBS_MAX: usize = 4;
+pub const VERIFY_JOBS_MAX: usize = 1024;
 
 /// Findings of a verification that are told one by one; further ones are counted.
 pub const FINDINGS_MAX: usize = 1000;

@@ -212,8 +212,9 @@ struct BehindSurface<S> {
 /// An envelope as we write most of them, several times as fast as any other; None for one that is not such a one.
 fn parse_ours<S: DeserializeOwned>(line: &[u8]) -> Option<Record<S>> {
     const TIME_BYTES: usize = "2026-01-01T00:00:00.000000+00:00".len();
-    // In a JSON string they are all escaped.
-    if line.strip_suffix(b"\n").unwrap_or(line).iter().any(|byte| *byte < b' ') {
+    // In a JSON string they are all escaped. Without a way out in its middle, the loop is several times as fast.
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    if text.iter().fold(0, |found, byte| found | u8::from(*byte < b' ')) > 0 {
         return None;
     }
     let ulid = ulid_of(line)?;
