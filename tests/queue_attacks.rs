@@ -460,3 +460,28 @@ fn a_lock_file_that_was_replaced_while_it_was_locked_is_no_claim() {
     );
     assert!(Claim::take(&sim, name.as_ref()).unwrap().is_none());
 }
+
+/// What cannot be noted is not dropped, and then nothing more is taken, also between two tries of noting it.
+#[test]
+fn a_watched_queue_whose_drops_cannot_be_noted_holds_its_limit() {
+    let temp = tempfile::tempdir().unwrap();
+    let lines: Vec<_> = (0..300).map(|n| format!("line {n}\n")).collect();
+    pipeline::append(&temp.path().join("a.jsonl"), &lines.concat());
+    let disk: Arc<dyn Disk> = Arc::new(Hooked::new(SimDisk::new(), |what, path| {
+        let is_log = what == "open" && path.to_string_lossy().ends_with(".log");
+        if is_log { Err(io::Error::other("no")) } else { Ok(()) }
+    }));
+    let limits = QueueLimits {
+        records_max: Some(10),
+        bytes_max: None,
+    };
+    let clock = TestClock::new();
+    let mut pipeline = watched(&disk, temp.path(), &clock, limits);
+    for _ in 0..100 {
+        pipeline.look().unwrap();
+        clock.pass(Duration::from_millis(300));
+        pipeline.capture.tick().unwrap();
+    }
+    let (lines, full) = (pipeline.capture.captured().lines, pipeline.capture.queue_full());
+    assert!(lines < 50 && full.is_some(), "{lines} captured, {full:?}");
+}

@@ -75,8 +75,9 @@ impl Capture {
     /// Where the oldest are dropped: makes room for what is above the limits.
     pub(super) fn drop_excess(&mut self) {
         let limits = self.options.limits;
-        self.stuck = false;
-        if self.options.on_full == OnFull::DropOldest && limits.passed(self.depth) {
+        // Until a try says otherwise: what cannot be dropped now may not grow either.
+        self.stuck = self.options.on_full == OnFull::DropOldest && limits.passed(self.depth);
+        if self.stuck {
             let dropped = self.dropper.for_limits(&*self.disk, &*self.clock, limits, None);
             self.dropped(dropped);
         }
@@ -96,7 +97,9 @@ impl Capture {
         };
         self.depth = pruned.depth;
         // The newest file alone may be above any limit; what readers hold may not stay there beside it.
-        self.stuck = self.options.limits.passed(pruned.depth.without(pruned.newest));
+        let limits = self.options.limits;
+        let beside_newest = pruned.depth.without(pruned.newest);
+        self.stuck = limits.passed(beside_newest) || (self.dropper.cannot_note() && limits.passed(pruned.depth));
         if let Some(dropped) = pruned.entry() {
             log::warn!(code = "queue.dropped", records = pruned.records;
                 "the queue is full: {} dropped, noted in {PENDING}/{AUDIT}", count(pruned.records, "record"));

@@ -42,6 +42,11 @@ impl Dropper {
         Ok(pruned)
     }
 
+    /// Whether there was something to drop that could not be noted.
+    pub fn cannot_note(&self) -> bool {
+        self.audit.fails
+    }
+
     /// Drops what is above the limits, and a step more. None for a second after the audit log could not be written.
     pub fn for_limits(
         &mut self,

@@ -79,6 +79,8 @@ pub fn prune(
     }
     let before_prune = pruned.depth.records;
     let mut candidates = droppable(&listing, keep).peekable();
+    // Where there is nothing to be noted, noting does not fail.
+    audit.fails &= candidates.peek().is_some();
     while candidates.peek().is_some() && wanted > 0 {
         let before = pruned.depth.records;
         let victims = claim_step(disk, wanted.min(PRUNE_STEP_RECORDS), &mut candidates);
