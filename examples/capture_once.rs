@@ -25,11 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     // Whoever embeds the library says what may be opened: here, the directory itself.
     let scope = Scope::new(None, std::slice::from_ref(&logs))?;
-    let spec = RootSpec {
-        path: logs,
-        agent: None,
-    };
-    let roots = roots::check(vec![spec], &scope, Some(&home))?;
+    let roots = roots::check(vec![RootSpec::new(logs)], &scope, Some(&home))?;
 
     let disk = OsDisk::create(&home)?;
     let place = disk.place()?;

@@ -133,9 +133,9 @@ impl StatusBoard {
         }
         self.last = Some(now);
         let overview = source.overview();
-        let roots = overview.roots.iter().map(|path| RootStatus {
-            path: path.to_string_lossy().into_owned(),
-            agent: None,
+        let roots = overview.roots.iter().map(|root| RootStatus {
+            path: root.path.to_string_lossy().into_owned(),
+            agent: root.agent.as_deref().map(str::to_owned),
             source: "poll".into(),
         });
         let status = WatcherStatus {

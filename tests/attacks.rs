@@ -199,15 +199,7 @@ fn from_end(disk: &Arc<dyn Disk>, top: &Path, clock: &Arc<TestClock>) -> (Captur
     let c: Arc<dyn Clock> = Arc::<TestClock>::clone(clock);
     let capture = Capture::open(Arc::clone(disk), Arc::clone(&c), counted(), CaptureOptions::default()).unwrap();
     let scope = Scope::new(None, &[top.to_owned()]).unwrap();
-    let roots = roots::check(
-        vec![RootSpec {
-            path: top.to_owned(),
-            agent: None,
-        }],
-        &scope,
-        None,
-    )
-    .unwrap();
+    let roots = roots::check(vec![RootSpec::new(top)], &scope, None).unwrap();
     let mut options = SourceOptions::new(roots, scope);
     options.from_end = true;
     let source = PollingSource::new(options, Box::<OsTree>::default(), c, capture.fold()).unwrap();

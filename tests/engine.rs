@@ -98,10 +98,7 @@ fn watch(drain_after_poll: bool) -> (u32, u32) {
     let clock_dyn: Arc<dyn Clock> = Arc::<TestClock>::clone(&clock);
     let capture = Capture::open(Arc::clone(&shared), Arc::clone(&clock_dyn), counted(), options).unwrap();
     let scope = Scope::new(None, &[temp.path().to_owned()]).unwrap();
-    let spec = RootSpec {
-        path: temp.path().to_owned(),
-        agent: None,
-    };
+    let spec = RootSpec::new(temp.path());
     let options = SourceOptions {
         // A walk is always due.
         interval: Duration::ZERO,

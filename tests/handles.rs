@@ -535,7 +535,7 @@ fn once() -> Watched {
     let mut watched = Watched::new();
     let top = watched.temp.path().to_owned();
     let scope = Scope::new(None, std::slice::from_ref(&top)).unwrap();
-    let spec = RootSpec { path: top, agent: None };
+    let spec = RootSpec::new(top);
     let options = SourceOptions {
         once: true,
         interval: HOT_INTERVAL,

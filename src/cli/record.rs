@@ -82,10 +82,7 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
 
 /// The root, resolved, under the guard that `watch` has.
 fn directory(root: &Path, scope: &Scope, home: &Path) -> Result<PathBuf, Error> {
-    let spec = RootSpec {
-        path: root.to_owned(),
-        agent: None,
-    };
+    let spec = RootSpec::new(root);
     let checked = roots::check(vec![spec], scope, Some(home))?;
     let place = checked.into_iter().find_map(|root| root.place);
     match place.filter(|place| place.only.is_none()) {

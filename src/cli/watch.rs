@@ -109,7 +109,7 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     }
     let scope = Scope::new(std::env::var_os("HOME").as_deref(), &args.scope)?;
     let home = common.home()?;
-    let specs = args.roots.into_iter().map(|path| RootSpec { path, agent: None });
+    let specs = args.roots.into_iter().map(RootSpec::new);
     let roots = roots::check(specs.collect(), &scope, Some(&home))?;
 
     let disk = OsDisk::create(&home)?;
@@ -204,7 +204,11 @@ fn event_printer() -> impl FnMut(&crate::event::Event) {
 fn say_moment(common: &Common, disk: &dyn Disk, moment: Moment<'_>) {
     match moment {
         Moment::Begun(overview) => {
-            let roots: Vec<_> = overview.roots.iter().map(|root| root.display().to_string()).collect();
+            let roots: Vec<_> = overview
+                .roots
+                .iter()
+                .map(|root| Shown::path(&root.path).to_string())
+                .collect();
             let room = disk
                 .space()
                 .map_or("room unknown".into(), |space| format!("{} free", bytes(space.free)));

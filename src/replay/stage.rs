@@ -203,10 +203,7 @@ impl Stage {
 
     fn source_options(&self) -> Result<SourceOptions, Error> {
         let scope = Scope::new(None, std::slice::from_ref(&self.tree))?;
-        let specs = self.head.roots.iter().map(|root| RootSpec {
-            path: self.tree.join(root),
-            agent: None,
-        });
+        let specs = self.head.roots.iter().map(|root| RootSpec::new(self.tree.join(root)));
         let roots = roots::check(specs.collect(), &scope, None)?;
         let mut options = SourceOptions::new(roots, scope);
         self.head.options.apply(&mut options);

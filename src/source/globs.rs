@@ -9,9 +9,6 @@ use crate::error::{Error, ErrorKind};
 /// Fails as [`ErrorKind::Usage`] when one of them is no pattern.
 pub fn compile(patterns: &[String]) -> Result<GlobSet, Error> {
     let mut set = GlobSetBuilder::new();
-    let bad = |pattern: &str, error: globset::Error| {
-        Error::new(ErrorKind::Usage, format!("`{pattern}` is no pattern:")).because(error)
-    };
     for pattern in patterns {
         let anywhere = if pattern.contains('/') {
             pattern.clone()
@@ -19,7 +16,12 @@ pub fn compile(patterns: &[String]) -> Result<GlobSet, Error> {
             format!("**/{pattern}")
         };
         let glob = GlobBuilder::new(&anywhere).literal_separator(true).build();
-        set.add(glob.map_err(|error| bad(pattern, error))?);
+        set.add(glob.map_err(|error| no_pattern(pattern, error))?);
     }
-    set.build().map_err(|error| bad(&patterns.join(" "), error))
+    set.build().map_err(|error| no_pattern(&patterns.join(" "), error))
+}
+
+/// The error of a pattern that is none.
+pub(super) fn no_pattern(pattern: &str, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(ErrorKind::Usage, format!("`{pattern}` is no pattern:")).because(why)
 }

@@ -1,5 +1,6 @@
 //! Where lines come from: the `Source` trait, and what passes between a source and its sink.
 
+pub mod exclude;
 mod fetched;
 pub mod globs;
 pub mod polling;
@@ -304,11 +305,20 @@ pub enum Wake {
     Stop,
 }
 
+/// A root that is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchedPath {
+    /// Resolved.
+    pub path: PathBuf,
+    /// Its agent, if known.
+    pub agent: Option<Arc<str>>,
+}
+
 /// What a source knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overview {
-    /// The roots, as they are watched.
-    pub roots: Vec<PathBuf>,
+    /// The roots, as they are watched; optional ones once they were there.
+    pub roots: Vec<WatchedPath>,
     /// Files followed.
     pub files: u64,
     /// Bytes of them, at the last look.

@@ -17,6 +17,29 @@ pub struct RootSpec {
     pub path: PathBuf,
     /// The agent that writes there, if known.
     pub agent: Option<Arc<str>>,
+    /// Which files are logs there; None: those that the source takes everywhere.
+    pub globs: Option<Vec<String>>,
+    /// It may never be there, and then nobody misses it: it is told of only once it was there.
+    pub optional: bool,
+}
+
+impl RootSpec {
+    /// A root that somebody named, of no known agent.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            agent: None,
+            globs: None,
+            optional: false,
+        }
+    }
+
+    /// The same, as one of this agent.
+    #[must_use]
+    pub fn of(mut self, agent: impl Into<Arc<str>>) -> Self {
+        self.agent = Some(agent.into());
+        self
+    }
 }
 
 /// Where a root is.
@@ -143,10 +166,7 @@ mod tests {
 
     fn check_in(base: &Path, paths: &[&str]) -> Result<Vec<Root>, Error> {
         let scope = Scope::new(None, &[base.to_owned()]).unwrap();
-        let specs = paths.iter().map(|path| RootSpec {
-            path: base.join(path),
-            agent: None,
-        });
+        let specs = paths.iter().map(|path| RootSpec::new(base.join(path)));
         check(specs.collect(), &scope, Some(&base.join("home")))
     }
 
@@ -202,10 +222,7 @@ mod tests {
         std::fs::create_dir_all(base.join("in")).unwrap();
         std::fs::create_dir_all(base.join("out")).unwrap();
         let scope = Scope::new(None, &[base.join("in")]).unwrap();
-        let spec = RootSpec {
-            path: base.join("in/later"),
-            agent: None,
-        };
+        let spec = RootSpec::new(base.join("in/later"));
         let mut root = check(vec![spec], &scope, None).unwrap().remove(0);
         root.appear(&scope, &[], None).unwrap();
         assert_eq!(root.place, None);

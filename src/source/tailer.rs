@@ -8,6 +8,7 @@ use std::time::Duration;
 use globset::GlobSet;
 use ulid::Ulid;
 
+use super::exclude::Exclude;
 use super::fetched::Fetched;
 use super::globs;
 use super::roots::Root;
@@ -54,8 +55,11 @@ pub struct SourceOptions {
     pub scope: Scope,
     /// The home, which is never descended into.
     pub home: Option<HomePlace>,
-    /// Which files are logs: patterns without `/` for the name, others for the path below the root.
+    /// Which files are logs, in roots that do not say so themselves: patterns without `/` for the name, others for the
+    /// path below the root.
     pub globs: Vec<String>,
+    /// What is never opened.
+    pub exclude: Exclude,
     /// Files that are found by the first pass over a root which the home never saw begin behind their last newline.
     pub from_end: bool,
     /// How many files of a root are watched at most: the first ones by their paths.
@@ -74,6 +78,7 @@ impl SourceOptions {
             scope,
             home: None,
             globs: vec!["*.jsonl".into()],
+            exclude: Exclude::default(),
             from_end: false,
             files_max: None,
             interval: INTERVAL,
@@ -123,7 +128,7 @@ pub struct Tailer {
     clock: Arc<dyn Clock>,
     scope: Scope,
     home: Option<HomePlace>,
-    globs: GlobSet,
+    exclude: Exclude,
     once: bool,
     from_end: bool,
     files_max: Option<usize>,
@@ -167,6 +172,8 @@ pub struct Tailer {
 
 struct WatchedRoot {
     root: Root,
+    /// Which files are logs in it.
+    globs: GlobSet,
     /// The directory of the root, as the last sweep opened it.
     directory: Option<std::os::fd::OwnedFd>,
     /// Whether a pass over it was made.
@@ -201,18 +208,20 @@ impl Tailer {
     ///
     /// Fails as [`crate::error::ErrorKind::Usage`] when a pattern is none.
     pub fn new(options: SourceOptions, tree: Box<dyn Tree>, clock: Arc<dyn Clock>, fold: &Fold) -> Result<Self, Error> {
-        let globs = globs::compile(&options.globs)?;
+        let globs = |root: &Root| globs::compile(root.spec.globs.as_ref().unwrap_or(&options.globs));
         let roots = options.roots.into_iter();
+        let roots = roots.map(|root| Ok(WatchedRoot::new(globs(&root)?, root, fold)));
+        let roots = roots.collect::<Result<_, Error>>()?;
         let mut tailer = Self {
             tree,
             clock,
             scope: options.scope,
             home: options.home,
-            globs,
+            exclude: options.exclude,
             once: options.once,
             from_end: options.from_end,
             files_max: options.files_max,
-            roots: roots.map(|root| WatchedRoot::new(root, fold)).collect(),
+            roots,
             table: Table::default(),
             unresumed: fold.files.values().cloned().collect(),
             hot: BTreeSet::new(),
@@ -240,8 +249,10 @@ impl Tailer {
         Ok(tailer)
     }
 
-    fn matches(&self, relative: &Path) -> bool {
-        self.globs.is_match(relative)
+    /// Whether a path below a root is the path of a log.
+    fn matches(&self, root: usize, relative: &Path) -> bool {
+        let watched = &self.roots[root];
+        watched.globs.is_match(relative) && !self.exclude.covers(&watched.root, relative)
     }
 
     /// Works through what waits, until nothing is left, the budget is used up, or the sink refuses.
@@ -321,7 +332,7 @@ impl Tailer {
     /// What is known at this moment.
     pub fn overview(&self) -> Overview {
         let mut overview = Overview {
-            roots: self.roots.iter().map(|watched| watched.root.resolved.clone()).collect(),
+            roots: self.roots.iter().filter_map(WatchedRoot::told).collect(),
             files: (self.table.files.len() - self.formers.len()) as u64,
             unknown: self.unknown.len() as u64 + self.failing_formers(),
             symlinks: self.symlinks.len() as u64,

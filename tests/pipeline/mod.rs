@@ -100,10 +100,9 @@ impl Pipeline {
         let clock_dyn: Arc<dyn Clock> = Arc::<TestClock>::clone(clock);
         let capture = Capture::open(Arc::clone(disk), Arc::clone(&clock_dyn), counted(), options)?;
         let scope = Scope::new(None, &[top.to_owned()])?;
-        let specs = roots.iter().map(|root| RootSpec {
-            path: if *root == "." { top.to_owned() } else { top.join(root) },
-            agent: None,
-        });
+        let specs = roots
+            .iter()
+            .map(|root| RootSpec::new(if *root == "." { top.to_owned() } else { top.join(root) }));
         let roots = roots::check(specs.collect(), &scope, None)?;
         let source = PollingSource::new(SourceOptions::new(roots, scope), tree, clock_dyn, capture.fold())?;
         Ok(Self {

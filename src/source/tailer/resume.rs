@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use globset::GlobSet;
+
 use super::table::Key;
 use super::tracked::Tracked;
 use super::{FirstPass, Tailer, WatchedRoot};
@@ -11,7 +13,7 @@ use crate::pure::fold::{FileState, Fold, Presence};
 use crate::pure::record::{LogFile, path_to_text};
 use crate::source::roots::Root;
 use crate::source::tail::Cursor;
-use crate::source::{EventSink, Fact, Verdict};
+use crate::source::{EventSink, Fact, Verdict, WatchedPath};
 
 impl Tailer {
     /// Takes up the cursors of the files below the roots that are there. Those of the others wait.
@@ -64,14 +66,16 @@ impl Tailer {
 
     /// Whether a path is one of the files that are watched below a root that is there.
     pub(super) fn is_log(&self, root: usize, path: &Path) -> bool {
-        let Some(place) = &self.roots[root].root.place else {
+        let watched = &self.roots[root].root;
+        let Some(place) = &watched.place else {
             return false;
         };
+        let alone = || place.only.is_some() && !self.exclude.covers(watched, Path::new(""));
         let below = || {
             path.strip_prefix(&place.directory)
-                .is_ok_and(|relative| self.matches(relative))
+                .is_ok_and(|relative| self.matches(root, relative))
         };
-        place.holds(path) && (place.only.is_some() || below())
+        place.holds(path) && (alone() || below())
     }
 
     /// Says which roots were looked at for the first time. False when that was refused.
@@ -90,14 +94,24 @@ impl Tailer {
 }
 
 impl WatchedRoot {
-    pub(super) fn new(root: Root, fold: &Fold) -> Self {
+    pub(super) fn new(globs: GlobSet, root: Root, fold: &Fold) -> Self {
         let seen = fold.roots.contains(&path_to_text(&root.resolved).0);
         Self {
             first_pass: if seen { FirstPass::Done } else { FirstPass::ToCome },
             root,
+            globs,
             directory: None,
             last: None,
             overflow_told: false,
         }
+    }
+
+    /// As it is told to people: not while nobody misses it.
+    pub(super) fn told(&self) -> Option<WatchedPath> {
+        let Root { spec, resolved, place } = &self.root;
+        (place.is_some() || !spec.optional).then(|| WatchedPath {
+            path: resolved.clone(),
+            agent: spec.agent.clone(),
+        })
     }
 }

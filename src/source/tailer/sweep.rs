@@ -52,9 +52,12 @@ impl Tailer {
         let mut walk = Walk::default();
         for root in 0..self.roots.len() {
             if let Err((why, cause)) = self.open_root(root) {
-                self.roots[root].directory = None;
-                let path = self.roots[root].root.resolved.clone();
-                self.note_unknown(&path, why, &cause.to_string());
+                let watched = &mut self.roots[root];
+                watched.directory = None;
+                let (path, missed) = (watched.root.resolved.clone(), watched.told().is_some());
+                if missed {
+                    self.note_unknown(&path, why, &cause.to_string());
+                }
                 walk.incomplete.insert(path);
                 continue;
             }
@@ -223,6 +226,9 @@ impl Tailer {
         let Some(place) = self.roots[root].root.place.clone() else {
             return;
         };
+        if self.exclude.covers(&self.roots[root].root, Path::new("")) {
+            return;
+        }
         if let Some(name) = &place.only {
             let path = place.directory.join(name);
             match self.stat_in_root(root, Path::new(name)) {
@@ -296,7 +302,7 @@ impl Tailer {
         }
         for name in files {
             let relative = relative.join(&name);
-            if !self.matches(&relative) {
+            if !self.matches(root, &relative) {
                 continue;
             }
             let path = top.join(&relative);
@@ -308,7 +314,8 @@ impl Tailer {
         for name in symlinks {
             self.note_symlink(top.join(relative).join(name));
         }
-        waiting.extend(directories.into_iter().map(|name| relative.join(name)));
+        let directories = directories.into_iter().map(|name| relative.join(name));
+        waiting.extend(directories.filter(|below| !self.exclude.covers(&self.roots[root].root, below)));
         Ok(())
     }
 

@@ -71,6 +71,9 @@ impl Tailer {
         let Some(names) = names else { return Ok(None) };
         let directory = self.tree.open_dir(top.as_fd(), &parent)?;
         for name in names {
+            if self.exclude.covers(&self.roots[root].root, &parent.join(&name)) {
+                continue;
+            }
             // One that only has its number need not let us open it.
             match self.tree.stat(directory.as_fd(), Path::new(&name)) {
                 Ok(stat) if stat.identity.same(identity) => {}

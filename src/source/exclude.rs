@@ -1,0 +1,151 @@
+//! What is never opened, by patterns.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use globset::GlobSet;
+
+use super::globs;
+use super::roots::Root;
+use crate::error::Error;
+
+/// Files and directories that are left alone, with everything below them: neither opened nor listed.
+///
+/// A pattern without `/` goes by the name of a file or directory anywhere below a root; one that begins with `/` or
+/// `~/` by the whole path; any other one by the path below a root.
+#[derive(Debug, Clone, Default)]
+pub struct Exclude {
+    below: GlobSet,
+    whole: GlobSet,
+    /// For paths whose root nobody knows: the ones of `below`, at any depth.
+    anywhere: GlobSet,
+}
+
+impl Exclude {
+    /// These patterns; `user_home` is what `~` stands for.
+    ///
+    /// Fails as [`crate::error::ErrorKind::Usage`] when one of them is no pattern, or needs a home that there is not.
+    pub fn new(patterns: &[String], user_home: Option<&OsStr>) -> Result<Self, Error> {
+        let (mut below, mut whole) = (Vec::new(), Vec::new());
+        for pattern in patterns {
+            // What is below is meant, and the directory itself goes with it.
+            let top = pattern.trim_end_matches("/**").trim_end_matches('/');
+            if let Some(rest) = top.strip_prefix("~/") {
+                let home = user_home.and_then(OsStr::to_str).ok_or_else(|| {
+                    globs::no_pattern(pattern, "HOME is not set, or is not UTF-8").hint("write the whole path")
+                })?;
+                whole.push(format!("{}/{rest}", globset::escape(home.trim_end_matches('/'))));
+            } else if top.starts_with('/') {
+                whole.push(top.to_owned());
+            } else if top.is_empty() {
+                return Err(globs::no_pattern(pattern, "it names nothing"));
+            } else {
+                below.push(top.to_owned());
+            }
+        }
+        let anywhere = below.iter().map(|pattern| format!("**/{pattern}")).collect::<Vec<_>>();
+        Ok(Self {
+            below: globs::compile(&below)?,
+            whole: globs::compile(&whole)?,
+            anywhere: globs::compile(&anywhere)?,
+        })
+    }
+
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.below.is_empty() && self.whole.is_empty()
+    }
+
+    /// Whether this path below a root is, by itself or with a directory above it.
+    pub fn covers(&self, root: &Root, relative: &Path) -> bool {
+        let below = || relative.ancestors().any(|part| self.below.is_match(part));
+        let named = || std::path::absolute(&root.spec.path).unwrap_or_default();
+        !self.is_empty()
+            && (below() || self.has_whole(&root.resolved.join(relative)) || self.has_whole(&named().join(relative)))
+    }
+
+    /// Whether an absolute path is, whatever its root is: with one that might be, it counts as one that is.
+    pub fn may_cover(&self, path: &Path) -> bool {
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        !self.is_empty() && (self.has_whole(path) || relative.ancestors().any(|part| self.anywhere.is_match(part)))
+    }
+
+    fn has_whole(&self, path: &Path) -> bool {
+        path.ancestors().any(|part| self.whole.is_match(part))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::roots::{Place, RootSpec};
+
+    fn root(named: &str, resolved: &str) -> Root {
+        Root {
+            spec: RootSpec::new(named),
+            resolved: resolved.into(),
+            place: Some(Place {
+                directory: resolved.into(),
+                only: None,
+            }),
+        }
+    }
+
+    fn covered(pattern: &str, relative: &str) -> bool {
+        let exclude = Exclude::new(&[pattern.to_owned()], Some(OsStr::new("/home/me"))).unwrap();
+        let root = root("/home/me/.claude/projects", "/home/me/dots/claude/projects");
+        exclude.covers(&root, Path::new(relative))
+    }
+
+    #[test]
+    fn a_directory_that_is_excluded_takes_everything_below_it_along() {
+        for pattern in [
+            "-work-secret",
+            "*secret*",
+            "-work-secret/",
+            "-work-secret/**",
+            "**/-work-secret/**",
+            "/home/me/.claude/projects/-work-secret",
+            "~/.claude/projects/-work-*",
+            "~/dots/claude/projects/-work-secret/**",
+            "~/.claude",
+        ] {
+            assert!(covered(pattern, "-work-secret"), "{pattern}");
+            assert!(covered(pattern, "-work-secret/a/subagents/b.jsonl"), "{pattern}");
+        }
+        for pattern in ["secret", "/-work-secret", "a/subagents", "~/.codex", "-work-secret/x"] {
+            assert!(!covered(pattern, "-work-secret/a/subagents/b.jsonl"), "{pattern}");
+        }
+        assert!(covered("-work-secret/a", "-work-secret/a/subagents/b.jsonl"));
+        assert!(covered("b.jsonl", "-work-secret/a/subagents/b.jsonl"));
+    }
+
+    #[test]
+    fn where_the_root_is_not_known_a_pattern_counts_at_any_depth() {
+        let exclude = Exclude::new(
+            &["secret/a".into(), "b*".into(), "~/x".into()],
+            Some(OsStr::new("/home/me")),
+        )
+        .unwrap();
+        for path in [
+            "/r/secret/a/f.jsonl",
+            "/r/b.jsonl",
+            "/r/bb/f.jsonl",
+            "/home/me/x/f.jsonl",
+        ] {
+            assert!(exclude.may_cover(Path::new(path)), "{path}");
+        }
+        for path in ["/r/secret/f.jsonl", "/r/x/f.jsonl"] {
+            assert!(!exclude.may_cover(Path::new(path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_an_error() {
+        for bad in ["[", "/", "**"] {
+            let made = Exclude::new(&[bad.to_owned()], Some(OsStr::new("/home/me")));
+            assert_eq!(made.is_err(), bad != "**", "{bad}");
+        }
+        assert!(Exclude::new(&["~/x".to_owned()], None).is_err());
+    }
+}
