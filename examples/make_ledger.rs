@@ -126,6 +126,7 @@ fn begun(logs: &str, number: u64) -> Entry {
         btime: Some(Timestamp::UNIX_EPOCH),
         mtime: Timestamp::UNIX_EPOCH,
         continues: None,
+        agent: Some("claude".into()),
     })
 }
 
@@ -156,5 +157,7 @@ fn run(file: &FileState, batch: Ulid, nth: u64) -> Entry {
         blake3: blake3::hash(&to.to_le_bytes()).to_hex().to_string(),
         head: window,
         guard: window,
+        mtime: Some(Timestamp::UNIX_EPOCH),
+        cwd: None,
     })
 }

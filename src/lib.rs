@@ -1,9 +1,11 @@
 //! Keeps every line that programs append to JSONL session logs: verbatim, exactly once, durable.
 
+pub mod agents;
 pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod cursors;
+pub mod discover;
 pub mod disk;
 pub mod error;
 pub mod event;
@@ -15,6 +17,7 @@ pub mod pure;
 pub mod queue;
 pub mod record;
 pub mod replay;
+pub mod sessions;
 pub mod show;
 pub mod source;
 pub mod start;

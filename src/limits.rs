@@ -50,6 +50,21 @@ pub const SNAPSHOT_EVERY_BYTES: u64 = 1024 * 1024;
 /// An envelope longer than this is streamed by `drain` rather than held.
 pub const ENVELOPE_IN_MEMORY_BYTES: usize = 8 * 1024 * 1024;
 
+/// Physical lines at the start of a file in which its working directory is looked for.
+pub const CWD_LINES_MAX: u64 = 200;
+
+/// Longest working directory that is believed.
+pub const CWD_BYTES_MAX: usize = 4096;
+
+/// Longest settings of an agent that are read.
+pub const SETTINGS_BYTES_MAX: usize = 1024 * 1024;
+
+/// Days after which Claude Code deletes a log when its settings do not say.
+pub const CLEAN_UP_DAYS: u64 = 30;
+
+/// A session whose log changed less than this ago is active.
+pub const SESSION_ACTIVE: Duration = Duration::from_secs(5 * 60);
+
 /// How often a file may change under the reading before its turn ends.
 pub const CHANGES_MAX: u32 = 8;
 

@@ -24,14 +24,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use globset::GlobSet;
-
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::limits::{LOOK_MS, PASS_MS_MAX};
 use crate::replay::{EXPECT, Operation, Played, SCRIPT, play};
 use crate::show::Shown;
-use crate::source::globs;
+use crate::source::globs::{self, Globs};
 use crate::source::scope::resolve;
 use crate::source::tree::Tree;
 use files::Files;
@@ -63,7 +61,7 @@ pub struct Recorder {
     options: RecordOptions,
     tree: Box<dyn Tree>,
     clock: Arc<dyn Clock>,
-    globs: GlobSet,
+    globs: Globs,
     script: ScriptFile,
     files: Files,
     /// What the last look showed.

@@ -317,6 +317,8 @@ fn run(first: Option<Ulid>, lines: u64, filler: usize) -> Entry {
         blake3: String::new(),
         head: window,
         guard: window,
+        mtime: None,
+        cwd: None,
     })
 }
 

@@ -2,17 +2,19 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use ulid::Ulid;
 
 use crate::pure::entry::{self, Closed, Delete, Entry, Linked, New, Root, Rotate, Settled, Truncate};
 use crate::pure::record::{LogFile, SettledTail, path_to_text};
-use crate::source::{Fact, Skipped, Transition};
+use crate::source::{Fact, LongLine, Skipped, Transition};
 
 /// The ledger line of a transition.
 pub(super) fn of_transition(file: &LogFile, transition: &Transition) -> Entry {
     let (path, path_base64) = path_to_text(&file.path);
     let session_id = file.session_id().into_owned();
     let (file_id, epoch, identity) = (file.file_id, file.epoch, file.identity);
+    let agent = file.agent.as_deref().map(str::to_owned);
     match transition {
         Transition::New { mtime, continues, .. } => Entry::New(New {
             file_id,
@@ -25,6 +27,7 @@ pub(super) fn of_transition(file: &LogFile, transition: &Transition) -> Entry {
             btime: identity.btime,
             mtime: *mtime,
             continues: *continues,
+            agent,
         }),
         Transition::Rotate { old, mtime, continues } => Entry::Rotate(Rotate {
             file_id,
@@ -39,6 +42,7 @@ pub(super) fn of_transition(file: &LogFile, transition: &Transition) -> Entry {
             old_file_id: old.file_id,
             old_inode: old.identity.inode,
             continues: *continues,
+            agent,
         }),
         Transition::Truncate { reason, was, kept } => Entry::Truncate(Truncate {
             file_id,
@@ -80,11 +84,28 @@ pub(super) fn of_skipped(file: &LogFile, skipped: &Skipped) -> Entry {
     })
 }
 
-/// The ledger line of a line without a newline, at this offset and with this number.
+/// Where a line without a newline is.
+pub(super) struct At {
+    pub(super) offset: u64,
+    pub(super) line: Option<u64>,
+    pub(super) mtime: Timestamp,
+}
+
+impl At {
+    pub(super) fn of(line: &dyn LongLine) -> Self {
+        Self {
+            offset: line.offset(),
+            line: line.number(),
+            mtime: line.mtime(),
+        }
+    }
+}
+
+/// The ledger line of a line without a newline.
 pub(super) fn settled_entry(
     file: &LogFile,
     tail: &SettledTail,
-    (offset, line): (u64, Option<u64>),
+    at: &At,
     batch: Option<Ulid>,
     replaces: Option<Ulid>,
 ) -> Entry {
@@ -100,11 +121,12 @@ pub(super) fn settled_entry(
         btime: file.identity.btime,
         batch,
         ulid: tail.ulid,
-        offset,
+        offset: at.offset,
         length: tail.length,
-        line,
+        line: at.line,
         blake3: tail.hash.to_hex().to_string(),
         replaces,
+        mtime: Some(at.mtime),
     })
 }
 

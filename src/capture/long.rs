@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::entries::settled_entry;
+use super::entries::{At, settled_entry};
 use super::open::Run;
 use super::{Capture, Committed, Oversized};
 use crate::disk::{Disk, Space, is_full};
@@ -145,8 +145,7 @@ impl Capture {
             (run.lines, run.first, run.last) = (1, Some(ulid), Some(ulid));
             self.open.entries.extend(run.entry(of_batch));
         } else {
-            let place = (line.offset(), line.number());
-            let entry = settled_entry(line.file(), &tail, place, of_batch, ending.replaces);
+            let entry = settled_entry(line.file(), &tail, &At::of(line), of_batch, ending.replaces);
             self.open.entries.push(entry);
         }
         if self.observer.is_some() {
@@ -204,6 +203,7 @@ impl Capture {
 fn run_of(line: &dyn LongLine, mut hasher: blake3::Hasher, evidence: Option<Evidence>) -> Run {
     hasher.update(b"\n");
     let mut run = Run::begin(line.file(), line.offset(), line.number());
+    run.mtime = line.mtime();
     run.to = line.offset() + line.length() + 1;
     (run.hasher, run.evidence) = (hasher, evidence);
     run

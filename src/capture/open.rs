@@ -5,9 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use ulid::Ulid;
 
-use super::entries::settled_entry;
+use super::entries::{At, settled_entry};
 use crate::clock::Clock;
 use crate::event::Event;
+use crate::limits::CWD_LINES_MAX;
+use crate::pure::cwd::cwd;
 use crate::pure::entry::{Captured, Entry};
 use crate::pure::identity::Evidence;
 use crate::pure::lines::Line;
@@ -15,7 +17,7 @@ use crate::pure::name::Batch;
 use crate::pure::record::{Ending, Envelopes, LogFile, SettledTail, appended_at, path_to_text};
 use crate::pure::ulids::Ulids;
 use crate::queue::outgoing::Layout;
-use crate::source::Block;
+use crate::source::{Block, LongLine};
 
 /// Records, ledger lines and events of the next commit.
 #[derive(Default)]
@@ -42,6 +44,10 @@ pub(super) struct Run {
     pub(super) last: Option<Ulid>,
     pub(super) hasher: blake3::Hasher,
     pub(super) evidence: Option<Evidence>,
+    pub(super) mtime: Timestamp,
+    /// The working directory: what its first lines said of it, where nobody knows it yet.
+    cwd: Option<String>,
+    asks_cwd: bool,
     envelopes: Envelopes,
 }
 
@@ -59,6 +65,9 @@ impl Run {
             last: None,
             hasher: blake3::Hasher::new(),
             evidence: None,
+            mtime: Timestamp::UNIX_EPOCH,
+            cwd: None,
+            asks_cwd: false,
             envelopes: Envelopes::of(file),
         }
     }
@@ -88,6 +97,8 @@ impl Run {
             blake3: self.hasher.finalize().to_hex().to_string(),
             head: evidence.head,
             guard: evidence.guard,
+            mtime: Some(self.mtime),
+            cwd: self.cwd,
         }))
     }
 }
@@ -155,9 +166,12 @@ impl OpenBatch {
         self.run.as_ref().is_some_and(goes_on)
     }
 
-    pub(super) fn begin_run(&mut self, file: &Arc<LogFile>, offset: u64, number: Option<u64>) {
+    /// `asks_cwd`: nobody knows yet where the file's session works.
+    pub(super) fn begin_run(&mut self, file: &Arc<LogFile>, offset: u64, number: Option<u64>, asks_cwd: bool) {
         self.close_run();
-        self.run = Some(Run::begin(file, offset, number));
+        let mut run = Run::begin(file, offset, number);
+        run.asks_cwd = asks_cwd;
+        self.run = Some(run);
     }
 
     /// Adds a line to the run; its record, unless the line is blank.
@@ -175,6 +189,9 @@ impl OpenBatch {
         run.first.get_or_insert(ulid);
         run.last = Some(ulid);
         run.lines += 1;
+        if run.asks_cwd && run.cwd.is_none() && line.number.is_none_or(|number| number <= CWD_LINES_MAX) {
+            run.cwd = cwd(line.bytes);
+        }
         self.first.get_or_insert(ulid);
         self.records += 1;
         let ending = Ending {
@@ -195,7 +212,7 @@ impl OpenBatch {
     /// Adds the record of a line without a newline.
     pub(super) fn push_settled(
         &mut self,
-        file: &Arc<LogFile>,
+        tail: &dyn LongLine,
         line: &Line<'_>,
         stamp: &Stamp,
         replaces: Option<Ulid>,
@@ -209,16 +226,15 @@ impl OpenBatch {
             terminated: false,
             replaces,
         };
-        Envelopes::of(file).push(&mut self.bytes, ulid, &stamp.text, line, ending);
-        let tail = SettledTail {
+        Envelopes::of(tail.file()).push(&mut self.bytes, ulid, &stamp.text, line, ending);
+        let settled = SettledTail {
             ulid,
             length: line.bytes.len() as u64,
             hash: blake3::hash(line.bytes),
         };
-        let place = (line.offset, line.number);
-        self.entries
-            .push(settled_entry(file, &tail, place, self.named_by(), replaces));
-        tail
+        let entry = settled_entry(tail.file(), &settled, &At::of(tail), self.named_by(), replaces);
+        self.entries.push(entry);
+        settled
     }
 
     /// Hashes the bytes `from..to` of the block's lines, which were added line by line.
@@ -226,7 +242,7 @@ impl OpenBatch {
         let Some(run) = &mut self.run else { return };
         if from < to {
             run.hasher.update(&block.bytes[block.lead + from..block.lead + to]);
-            run.evidence = block.evidence_after(to);
+            (run.evidence, run.mtime) = (block.evidence_after(to), block.mtime);
         }
     }
 

@@ -59,7 +59,9 @@ impl EventSink for Capture {
                 if !self.make_way()? {
                     return Ok(taken);
                 }
-                self.open.begin_run(block.file, line.offset, line.number);
+                let known = self.fold.files.get(&block.file.file_id);
+                let asks_cwd = known.is_none_or(|file| file.cwd.is_none());
+                self.open.begin_run(block.file, line.offset, line.number, asks_cwd);
             }
             match std::mem::replace(&mut first, First::Fresh) {
                 First::Settled(known) => self.open.push_known(&line, known),
@@ -199,9 +201,7 @@ impl Capture {
             bytes: &bytes,
         };
         let (stamp, replaces) = (Stamp::now(&*self.clock), before.map(|before| before.ulid));
-        let settled = self
-            .open
-            .push_settled(tail.file(), &line, &stamp, replaces, &mut self.ulids);
+        let settled = self.open.push_settled(tail, &line, &stamp, replaces, &mut self.ulids);
         let ending = Ending {
             terminated: false,
             replaces,

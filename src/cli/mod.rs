@@ -4,7 +4,9 @@ mod drain;
 mod exit;
 mod record;
 mod replay;
+mod sessions;
 mod status;
+mod table;
 mod trace;
 mod verify;
 mod watch;
@@ -89,6 +91,8 @@ enum Verb {
     Drain(drain::Args),
     /// Say whether everything is captured, and whether anything is waiting
     Status(status::Args),
+    /// List the sessions that were captured, the one with the newest line first
+    Sessions(sessions::Args),
     /// Say where a record came from, what happened to its file since, and where it is now
     Trace(trace::Args),
     /// Check that the ledger holds, that the logs which still stand are what was captured, and that the queue fits
@@ -110,6 +114,7 @@ pub fn main() -> ExitCode {
         Verb::Watch(args) => watch::run(&cli.common, args),
         Verb::Drain(args) => drain::run(&cli.common, &args),
         Verb::Status(args) => status::run(&cli.common, &args),
+        Verb::Sessions(args) => sessions::run(&cli.common, &args),
         Verb::Trace(args) => trace::run(&cli.common, &args),
         Verb::Verify(args) => verify::run(&cli.common, &args),
         Verb::Record(args) => record::run(&cli.common, args),
@@ -168,6 +173,16 @@ fn print_error(error: &Error) {
         line = format!("{line}\nhint: {hint}");
     }
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// A path as people write it: `~` for the user's home.
+fn tilde(path: &str) -> String {
+    let home = std::env::var("HOME").unwrap_or_default();
+    let below = path.strip_prefix(&home).filter(|_| home.len() > 1);
+    match below {
+        Some(below) if below.is_empty() || below.starts_with('/') => format!("~{below}"),
+        _ => path.to_owned(),
+    }
 }
 
 /// Prints a text and a newline; nobody listening is no failure.

@@ -448,6 +448,7 @@ mod tests {
             btime: None,
             mtime: Timestamp::UNIX_EPOCH,
             continues: None,
+            agent: None,
         })
     }
 
@@ -475,6 +476,8 @@ mod tests {
             blake3: blake3::hash(b"").to_hex().to_string(),
             head: window,
             guard: window,
+            mtime: None,
+            cwd: None,
         })
     }
 

@@ -122,6 +122,8 @@ mod tests {
             blake3: blake3::hash(&to.to_le_bytes()).to_hex().to_string(),
             head: window,
             guard: window,
+            mtime: None,
+            cwd: None,
         })
     }
 

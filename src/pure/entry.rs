@@ -59,6 +59,9 @@ pub struct New {
     pub mtime: Timestamp,
     /// The offset from which a known file goes on here; None for a new one.
     pub continues: Option<u64>,
+    /// The root's agent name, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
 }
 
 /// See [`Entry::Captured`].
@@ -106,6 +109,12 @@ pub struct Captured {
     pub head: Window,
     /// The ≤ 1 KiB just before `to`.
     pub guard: Window,
+    /// The file's modification time at the look; None in a ledger of before it was written.
+    #[serde(default)]
+    pub mtime: Option<Timestamp>,
+    /// The working directory that one of its lines names, where none before it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
 }
 
 /// See [`Entry::Truncate`].
@@ -170,6 +179,9 @@ pub struct Rotate {
     pub old_inode: u64,
     /// The offset from which a known file goes on here, the old one or another; None for a new one.
     pub continues: Option<u64>,
+    /// The root's agent name, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
 }
 
 /// See [`Entry::Delete`].
@@ -228,6 +240,9 @@ pub struct Settled {
     pub blake3: String,
     /// The record of other bytes at the same place that this one replaces.
     pub replaces: Option<Ulid>,
+    /// The file's modification time at the look; None in a ledger of before it was written.
+    #[serde(default)]
+    pub mtime: Option<Timestamp>,
 }
 
 /// See [`Entry::Closed`].

@@ -36,7 +36,7 @@ pub struct Fold {
     pub ulid_high_water: Ulid,
     /// Records since the home was made.
     pub captured_lines: u64,
-    /// Bytes of all runs since the home was made.
+    /// Bytes of what was captured since the home was made, newlines and blank lines included.
     pub captured_bytes: u64,
     /// When the last commit was made.
     pub at: Option<Timestamp>,
@@ -49,6 +49,9 @@ pub struct Fold {
     /// The files of facts that are not sealed yet.
     #[serde(skip)]
     touched: BTreeSet<Ulid>,
+    /// Those of them that a record came from.
+    #[serde(skip)]
+    lined: BTreeSet<Ulid>,
 }
 
 impl Default for Fold {
@@ -63,6 +66,7 @@ impl Default for Fold {
             roots: BTreeSet::new(),
             files: BTreeMap::new(),
             touched: BTreeSet::new(),
+            lined: BTreeSet::new(),
         }
     }
 }
@@ -78,9 +82,11 @@ impl Fold {
                 self.place(&rotate.into())
             }
             Entry::Captured(run) => {
-                self.file(run.file_id)?.captured(run)?;
+                self.captured_bytes += self.file(run.file_id)?.captured(run)?;
                 self.captured_lines += run.lines;
-                self.captured_bytes += run.to - run.from;
+                if run.lines > 0 {
+                    self.lined.insert(run.file_id);
+                }
                 self.give_out(run.last);
                 Ok(())
             }
@@ -89,6 +95,8 @@ impl Fold {
             Entry::Settled(settled) => {
                 self.settled(settled)?;
                 self.captured_lines += 1;
+                self.captured_bytes += settled.length;
+                self.lined.insert(settled.file_id);
                 self.give_out(Some(settled.ulid));
                 Ok(())
             }
@@ -143,6 +151,12 @@ impl Fold {
             if let Some(file) = self.files.get_mut(&id) {
                 let from = file.told.map_or(told.from, |before| before.from);
                 file.told = Some(Told { from, ..told });
+            }
+        }
+        for id in std::mem::take(&mut self.lined) {
+            if let Some(file) = self.files.get_mut(&id) {
+                let first = file.lines_at.map_or(commit.at, |(first, _)| first);
+                file.lines_at = Some((first, commit.at));
             }
         }
         self.commit = commit.commit;
@@ -200,6 +214,9 @@ impl Fold {
             ));
         }
         let hash = blake3::Hash::from_hex(&settled.blake3).map_err(|error| error.to_string())?;
+        file.captured_lines += 1;
+        file.captured_bytes += settled.length;
+        file.mtime = settled.mtime.unwrap_or(file.mtime);
         file.settled = Some(SettledTail {
             ulid: settled.ulid,
             length: settled.length,

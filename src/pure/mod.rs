@@ -3,6 +3,7 @@
 pub mod account;
 pub mod chain;
 pub mod commit;
+pub mod cwd;
 pub mod entry;
 pub mod fold;
 pub mod identity;

@@ -5,7 +5,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use globset::GlobSet;
 use jiff::Timestamp;
 use rustix::io::Errno;
 
@@ -15,6 +14,7 @@ use super::shadow::Trouble;
 use super::walk::{Found, Walked};
 use crate::error::Error;
 use crate::replay::name_of;
+use crate::source::globs::Globs;
 use crate::source::tree::{Kind, Log, Stat, Tree};
 
 /// Paths that cannot be looked at, and the names of the errors.
@@ -31,7 +31,7 @@ pub(super) struct Sight {
 pub(super) struct Observer<'a> {
     pub(super) tree: &'a dyn Tree,
     /// Which files are logs.
-    pub(super) globs: &'a GlobSet,
+    pub(super) globs: &'a Globs,
     pub(super) files: &'a mut Files,
     /// What the look before showed.
     pub(super) before: &'a Sight,

@@ -45,9 +45,9 @@ impl Exclude {
         }
         let anywhere = below.iter().map(|pattern| format!("**/{pattern}")).collect::<Vec<_>>();
         Ok(Self {
-            below: globs::compile(&below)?,
-            whole: globs::compile(&whole)?,
-            anywhere: globs::compile(&anywhere)?,
+            below: globs::set(below.iter().map(String::as_str))?,
+            whole: globs::set(whole.iter().map(String::as_str))?,
+            anywhere: globs::set(anywhere.iter().map(String::as_str))?,
         })
     }
 

@@ -214,6 +214,8 @@ pub struct Block<'a> {
     pub first: First,
     /// The head behind all of the lines, where what follows them was kept and makes it longer.
     pub head: Option<Window>,
+    /// Modification time of the file at the look.
+    pub mtime: Timestamp,
 }
 
 /// What is known of a line that was unfinished before.
@@ -249,6 +251,9 @@ pub trait LongLine {
 
     /// Its length without the newline.
     fn length(&self) -> u64;
+
+    /// Modification time of the file at the look.
+    fn mtime(&self) -> Timestamp;
 
     /// Its physical number, from 1; None where lines were never counted.
     fn number(&self) -> Option<u64>;

@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::tail::{Cursor, window_holds};
 use super::tree::{Log, read_full};
 use super::{Changed, LongLine};
@@ -58,6 +60,10 @@ impl LongLine for Streamed<'_> {
 
     fn length(&self) -> u64 {
         self.end - self.cursor.offset
+    }
+
+    fn mtime(&self) -> Timestamp {
+        self.cursor.mtime
     }
 
     fn opening(&self) -> Window {

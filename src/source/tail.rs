@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::fetched::Fetched;
 use super::streamed::Streamed;
 use super::tree::{Log, read_full};
@@ -32,6 +34,8 @@ pub(super) struct Cursor {
     pub(super) settled: Option<SettledTail>,
     /// The size at the last look.
     pub(super) size_seen: u64,
+    /// The modification time at the last look.
+    pub(super) mtime: Timestamp,
     /// How far a long unfinished tail is known to hold no newline.
     pub(super) tail: Option<Tail>,
 }
@@ -74,6 +78,7 @@ impl Cursor {
             suffix: None,
             settled: None,
             size_seen: 0,
+            mtime: Timestamp::UNIX_EPOCH,
             tail: None,
         }
     }
@@ -183,6 +188,7 @@ impl Cursor {
             evidence: self.evidence.as_ref(),
             first: self.first(&fetched.fresh()[..length]),
             head: self.head_behind(self.offset + length as u64, fetched),
+            mtime: self.mtime,
         };
         let taken = sink.lines(&block)?;
         if taken > 0 {

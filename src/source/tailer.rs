@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use globset::GlobSet;
 use ulid::Ulid;
 
 use super::exclude::Exclude;
 use super::fetched::Fetched;
-use super::globs;
+use super::globs::{self, Globs};
 use super::roots::Root;
 use super::scope::Scope;
 use super::tree::Tree;
@@ -173,7 +172,7 @@ pub struct Tailer {
 struct WatchedRoot {
     root: Root,
     /// Which files are logs in it.
-    globs: GlobSet,
+    globs: Globs,
     /// The directory of the root, as the last sweep opened it.
     directory: Option<std::os::fd::OwnedFd>,
     /// Whether a pass over it was made.

@@ -52,6 +52,18 @@ pub struct FileState {
     /// Where in the ledger it is told of.
     #[serde(default)]
     pub told: Option<Told>,
+    /// The agent of its root, if known.
+    pub agent: Option<String>,
+    /// Where its session works, if one of its first lines said so.
+    pub cwd: Option<String>,
+    /// Its records, of all epochs.
+    pub captured_lines: u64,
+    /// The bytes of what was captured of it, newlines and blank lines included, of all epochs.
+    pub captured_bytes: u64,
+    /// Its modification time when it was captured from last, or found.
+    pub mtime: Timestamp,
+    /// The commits with its first line and with its last one so far.
+    pub lines_at: Option<(Timestamp, Timestamp)>,
     /// Whether it is still there.
     pub state: Presence,
 }
@@ -122,6 +134,12 @@ impl FileState {
             settled: None,
             links: Vec::new(),
             told: None,
+            agent: place.agent.cloned(),
+            cwd: None,
+            captured_lines: 0,
+            captured_bytes: 0,
+            mtime: place.mtime,
+            lines_at: None,
             state: Presence::Followed,
         }
     }
@@ -133,6 +151,7 @@ impl FileState {
         self.path_base64 = place.path_base64.cloned();
         let Identity { device, inode, btime } = place.identity;
         (self.device, self.inode, self.btime) = (device, inode, btime);
+        self.agent = place.agent.cloned();
         self.state = Presence::Followed;
     }
 
@@ -163,7 +182,8 @@ impl FileState {
         Ok(())
     }
 
-    pub(super) fn captured(&mut self, run: &Captured) -> Result<(), String> {
+    /// Adds a run. Returns how many bytes were not captured before.
+    pub(super) fn captured(&mut self, run: &Captured) -> Result<u64, String> {
         let fits = run.line.map(|line| line - 1) == self.line;
         if self.epoch != run.epoch || self.offset != run.from || !fits || run.to <= run.from {
             return Err(format!(
@@ -176,6 +196,15 @@ impl FileState {
                 "a run of file {} begins with a line that was not settled",
                 run.file_id
             ));
+        }
+        // Its first line may be captured already, without its newline.
+        let before = self.settled.filter(|_| run.settled.is_some());
+        let bytes = (run.to - run.from).saturating_sub(before.map_or(0, |settled| settled.length));
+        self.captured_lines += run.lines;
+        self.captured_bytes += bytes;
+        self.mtime = run.mtime.unwrap_or(self.mtime);
+        if self.cwd.is_none() {
+            self.cwd.clone_from(&run.cwd);
         }
         self.offset = run.to;
         let lines = run.lines + run.blank + u64::from(run.settled.is_some());
@@ -190,7 +219,7 @@ impl FileState {
             self.line = self.line.map(|line| line + suffix.lines);
             (self.offset, self.guard, self.suffix) = (suffix.to, Some(suffix.guard), None);
         }
-        Ok(())
+        Ok(bytes)
     }
 }
 
@@ -202,6 +231,8 @@ pub(super) struct Place<'a> {
     path: &'a str,
     path_base64: Option<&'a String>,
     identity: Identity,
+    mtime: Timestamp,
+    agent: Option<&'a String>,
     pub(super) continues: Option<u64>,
 }
 
@@ -218,6 +249,8 @@ impl<'a> From<&'a New> for Place<'a> {
                 inode: new.inode,
                 btime: new.btime,
             },
+            mtime: new.mtime,
+            agent: new.agent.as_ref(),
             continues: new.continues,
         }
     }
@@ -236,6 +269,8 @@ impl<'a> From<&'a Rotate> for Place<'a> {
                 inode: rotate.inode,
                 btime: rotate.btime,
             },
+            mtime: rotate.mtime,
+            agent: rotate.agent.as_ref(),
             continues: rotate.continues,
         }
     }

@@ -3,14 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use globset::GlobSet;
-
 use super::table::Key;
 use super::tracked::Tracked;
 use super::{FirstPass, Tailer, WatchedRoot};
 use crate::error::Error;
 use crate::pure::fold::{FileState, Fold, Presence};
 use crate::pure::record::{LogFile, path_to_text};
+use crate::source::globs::Globs;
 use crate::source::roots::Root;
 use crate::source::tail::Cursor;
 use crate::source::{EventSink, Fact, Verdict, WatchedPath};
@@ -94,7 +93,7 @@ impl Tailer {
 }
 
 impl WatchedRoot {
-    pub(super) fn new(globs: GlobSet, root: Root, fold: &Fold) -> Self {
+    pub(super) fn new(globs: Globs, root: Root, fold: &Fold) -> Self {
         let seen = fold.roots.contains(&path_to_text(&root.resolved).0);
         Self {
             first_pass: if seen { FirstPass::Done } else { FirstPass::ToCome },

@@ -167,6 +167,7 @@ impl Tailer {
             Spot::Path(..) | Spot::File(_) => u64::MAX,
         };
         tracked.tell_large_growth(stat);
+        tracked.cursor.mtime = stat.mtime.timestamp();
         let before = tracked.cursor.offset;
         let progress = tracked
             .cursor
@@ -249,6 +250,7 @@ impl Tailer {
         if !may_settle || end <= tracked.cursor.offset {
             return Ok(Went::Over(Turn::Done));
         }
+        tracked.cursor.mtime = stat.mtime.timestamp();
         let verdict = tracked.cursor.settle(log, end, sink)?;
         if let SettleVerdict::Taken(_) | SettleVerdict::Known | SettleVerdict::Waits = verdict {
             tracked.settle_tried = tracked.seen;

@@ -1,0 +1,183 @@
+//! `tailspool sessions`.
+
+use jiff::{SpanRelativeTo, Timestamp, ToSpan};
+
+use super::table::{Column, Cut, columns_max, render};
+use super::{Common, Exit, print, tilde};
+use crate::error::{Error, ErrorKind};
+use crate::sessions::{Session, list};
+use crate::show::{Shown, bytes, count};
+
+/// Options of `sessions`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only sessions of this agent, such as claude or codex; `none` for those of no known agent
+    #[arg(long, value_name = "AGENT")]
+    agent: Option<String>,
+    /// Only sessions with a line since then: a time ago, as a number and a unit (30m, 12h, 7d, 2w), or a date
+    /// (2026-11-01), or a date and time
+    #[arg(long, value_name = "WHEN", value_parser = since)]
+    since: Option<Since>,
+    /// Only the first N of them, the newest [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Print one line of JSON for each session instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the sessions.
+pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
+    let now = Timestamp::now();
+    let mut sessions = match common.existing_home()? {
+        Some(disk) => list(&disk, now)?,
+        None => Vec::new(),
+    };
+    let all = sessions.len();
+    let since = args.since.map(|since| since.before(now)).transpose()?;
+    sessions.retain(|session| is_asked_for(session, args.agent.as_deref(), since));
+    let found = sessions.len();
+    sessions.truncate(
+        args.limit
+            .map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+    );
+    if args.json {
+        return print_json(&sessions);
+    }
+    if sessions.is_empty() {
+        if all > 0 {
+            common.say(format_args!("none of {} is such a one", count(all as u64, "session")));
+        }
+        return Ok(Exit::Well);
+    }
+    let rows: Vec<_> = sessions.iter().map(|session| row(session, now)).collect();
+    let mut table = render(&COLUMNS, &rows, columns_max());
+    table.pop();
+    print(table)?;
+    common.say(format_args!("{}", sum(&sessions, found)));
+    Ok(Exit::Well)
+}
+
+const COLUMNS: [Column; 8] = [
+    Column::left("AGENT"),
+    Column::left("PROJECT").cut(Cut::Beginning),
+    Column::left("SESSION").cut(Cut::Middle),
+    Column::right("LINES"),
+    Column::right("SIZE"),
+    Column::right("FIRST"),
+    Column::right("LAST"),
+    Column::left("STATE"),
+];
+
+fn row(session: &Session, now: Timestamp) -> [String; 8] {
+    let none = || "-".to_owned();
+    let shown = |text: &str| Shown::path(text.as_ref()).to_string();
+    let ago = |at: Option<Timestamp>| at.map_or_else(none, |at| age(now, at));
+    [
+        session.agent.as_deref().map_or_else(none, shown),
+        session
+            .project
+            .as_deref()
+            .map_or_else(none, |project| shown(&tilde(project))),
+        shown(&session.session_id),
+        session.lines.to_string(),
+        bytes(session.bytes),
+        ago(session.first_line_at),
+        ago(session.last_line_at),
+        session.state.word().to_owned(),
+    ]
+}
+
+/// How long ago, in the largest unit of which there is at least one.
+fn age(now: Timestamp, at: Timestamp) -> String {
+    let seconds = now.duration_since(at).as_secs().max(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+fn sum(sessions: &[Session], found: usize) -> String {
+    let lines: u64 = sessions.iter().map(|session| session.lines).sum();
+    let size: u64 = sessions.iter().map(|session| session.bytes).sum();
+    let of = if found > sessions.len() {
+        format!(" of {found}")
+    } else {
+        String::new()
+    };
+    format!(
+        "{}{of}: {}, {}. FIRST and LAST: how long ago there was a line; --json has all of it",
+        count(sessions.len() as u64, "session"),
+        count(lines, "line"),
+        bytes(size)
+    )
+}
+
+fn print_json(sessions: &[Session]) -> Result<Exit, Error> {
+    let failed = |cause| Error::new(ErrorKind::Failed, "cannot print the sessions").because(cause);
+    let lines = sessions.iter().map(serde_json::to_string);
+    let lines = lines
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|cause| failed(Box::new(cause)))?;
+    if !lines.is_empty() {
+        print(lines.join("\n"))?;
+    }
+    Ok(Exit::Well)
+}
+
+fn is_asked_for(session: &Session, agent: Option<&str>, since: Option<Timestamp>) -> bool {
+    let of_agent = match agent {
+        None => true,
+        Some("none") => session.agent.is_none(),
+        Some(name) => session.agent.as_deref() == Some(name),
+    };
+    of_agent && since.is_none_or(|since| session.last_line_at.is_some_and(|last| last >= since))
+}
+
+/// A time that was named.
+#[derive(Debug, Clone, Copy)]
+enum Since {
+    Ago(jiff::Span),
+    At(Timestamp),
+}
+
+impl Since {
+    fn before(self, now: Timestamp) -> Result<Timestamp, Error> {
+        let too_far = |cause| Error::new(ErrorKind::Usage, "that is too long ago").because(cause);
+        match self {
+            Self::At(at) => Ok(at),
+            Self::Ago(span) => {
+                let hours = span.total((jiff::Unit::Second, SpanRelativeTo::days_are_24_hours()));
+                #[allow(clippy::cast_possible_truncation, reason = "a number of seconds that a span holds")]
+                let seconds = hours.map_err(too_far)? as i64;
+                now.checked_sub(seconds.seconds()).map_err(too_far)
+            }
+        }
+    }
+}
+
+/// A span such as `7d`, a date, or a date and time; where no zone is named, in that of this machine.
+fn since(text: &str) -> Result<Since, String> {
+    if let Ok(span) = text.parse::<jiff::Span>() {
+        return if span.is_negative() {
+            Err("it lies in the future".into())
+        } else {
+            Ok(Since::Ago(span))
+        };
+    }
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(Since::At(at));
+    }
+    let local = text.parse::<jiff::civil::DateTime>().map_err(|error| error.to_string());
+    let zoned = local.and_then(|local| {
+        local
+            .to_zoned(jiff::tz::TimeZone::system())
+            .map_err(|error| error.to_string())
+    });
+    match zoned {
+        Ok(zoned) => Ok(Since::At(zoned.timestamp())),
+        Err(_) => Err("a time is a number and a unit, such as 30m, 12h or 7d, or a date, such as 2026-11-01".into()),
+    }
+}

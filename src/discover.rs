@@ -1,0 +1,179 @@
+//! Finding the logs of the known agents on this machine.
+
+mod cleanup;
+mod survey;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+pub use cleanup::{CleanUp, clean_up};
+pub use survey::{Survey, survey};
+
+use crate::agents::{AGENTS, Agent, Place, Var};
+use crate::error::Error;
+use crate::source::globs::from_above;
+use crate::source::roots::RootSpec;
+use crate::source::scope::{Scope, resolve};
+
+/// Where a user's agents may write.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    /// `$HOME`; None when it is not set.
+    pub home: Option<&'a Path>,
+    /// The environment.
+    pub var: &'a dyn Fn(&str) -> Option<OsString>,
+    /// What may be looked at.
+    pub scope: &'a Scope,
+}
+
+/// A directory of an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Whose it is.
+    pub agent: &'static Agent,
+    /// As the agent's table or a variable names it.
+    pub path: PathBuf,
+    /// Without symlinks, as far as it exists.
+    pub resolved: PathBuf,
+    /// The variable that names it; None where it is by default.
+    pub by: Option<Var>,
+    /// Which files below it are logs.
+    pub globs: Vec<String>,
+    /// Whether it is there.
+    pub exists: bool,
+}
+
+/// A directory that exists and is not watched.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// Whose it is.
+    pub agent: &'static Agent,
+    /// As the agent's table or a variable names it.
+    pub path: PathBuf,
+    /// Why it is not.
+    pub why: Error,
+}
+
+/// The directories of all known agents.
+#[derive(Debug, Default)]
+pub struct Discovery {
+    /// None of them in another one, in the order of the table.
+    pub known: Vec<Known>,
+    /// Those outside the scope, or that could not be looked at.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Discovery {
+    /// Those that are there.
+    pub fn found(&self) -> impl Iterator<Item = &Known> {
+        self.known.iter().filter(|known| known.exists)
+    }
+
+    /// Those that are not.
+    pub fn missing(&self) -> impl Iterator<Item = &Known> {
+        self.known.iter().filter(|known| !known.exists)
+    }
+
+    /// As roots. One that is not there now may come, and nobody misses it until then.
+    pub fn roots(&self) -> Vec<RootSpec> {
+        let root = |known: &Known| RootSpec {
+            path: known.path.clone(),
+            agent: Some(known.agent.name.into()),
+            globs: Some(known.globs.clone()),
+            optional: true,
+        };
+        self.known.iter().map(root).collect()
+    }
+}
+
+/// Looks for the directories of all known agents. Lists none of them and opens nothing.
+pub fn discover(around: &Around<'_>) -> Discovery {
+    let mut discovery = Discovery::default();
+    for (agent, place, path, by) in places(around) {
+        match look(agent, place, path.clone(), by, around.scope) {
+            Ok(Some(known)) => add(&mut discovery.known, known),
+            Ok(None) => {}
+            Err(why) => discovery.left_out.push(LeftOut { agent, path, why }),
+        }
+    }
+    discovery
+}
+
+/// The agent whose logs a resolved path is among: it is one of their directories, or lies in one.
+pub fn agent_of(resolved: &Path, around: &Around<'_>) -> Option<&'static Agent> {
+    let is_above = |path: &Path| resolve(path).is_ok_and(|above| resolved.starts_with(above));
+    let mut places = places(around);
+    places.find_map(|(agent, _, path, _)| is_above(&path).then_some(agent))
+}
+
+type Named = (&'static Agent, &'static Place, PathBuf, Option<Var>);
+
+fn places(around: &Around<'_>) -> impl Iterator<Item = Named> {
+    let Around { home, var, .. } = *around;
+    let places = AGENTS
+        .iter()
+        .flat_map(|agent| agent.places.iter().map(move |place| (agent, place)));
+    places.flat_map(move |(agent, place)| {
+        let paths = place.paths(home, var).into_iter();
+        paths.map(move |(path, by)| (agent, place, path, by))
+    })
+}
+
+/// None for what is not there and could not be watched if it were.
+fn look(
+    agent: &'static Agent,
+    place: &Place,
+    path: PathBuf,
+    by: Option<Var>,
+    scope: &Scope,
+) -> Result<Option<Known>, Error> {
+    let failed = |cause| Error::io("cannot look at", &path, cause).hint("give access to it, or name other roots");
+    let resolved = resolve(&path).map_err(failed)?;
+    let exists = match std::fs::symlink_metadata(&resolved) {
+        Ok(found) => found.is_dir(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(cause) => return Err(failed(cause)),
+    };
+    match scope.check(&path, &resolved) {
+        Ok(()) => {}
+        Err(error) if exists => return Err(error),
+        Err(_) => return Ok(None),
+    }
+    Ok(Some(Known {
+        agent,
+        path,
+        resolved,
+        by,
+        globs: place.globs.iter().map(|&glob| glob.to_owned()).collect(),
+        exists,
+    }))
+}
+
+/// Adds a directory. Of two that overlap the outer one stays, and takes what the inner one would.
+fn add(all: &mut Vec<Known>, mut fresh: Known) {
+    if let Some(outer) = all.iter_mut().find(|known| fresh.resolved.starts_with(&known.resolved)) {
+        return outer.absorb(&fresh);
+    }
+    let (inner, mut others): (Vec<_>, Vec<_>) = std::mem::take(all)
+        .into_iter()
+        .partition(|known| known.resolved.starts_with(&fresh.resolved));
+    for known in &inner {
+        fresh.absorb(known);
+    }
+    others.push(fresh);
+    *all = others;
+}
+
+impl Known {
+    fn absorb(&mut self, inner: &Self) {
+        let below = inner.resolved.strip_prefix(&self.resolved).unwrap_or(Path::new(""));
+        let globs = match below.to_str() {
+            Some("") => inner.globs.clone(),
+            Some(below) => from_above(&inner.globs, below),
+            // Patterns are text: rather too much than too little.
+            None => vec!["*.jsonl".into()],
+        };
+        let news = globs.into_iter().filter(|glob| !self.globs.contains(glob));
+        self.globs.extend(news.collect::<Vec<_>>());
+    }
+}
