@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod cursors;
 pub mod disk;
 pub mod error;

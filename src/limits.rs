@@ -50,6 +50,9 @@ pub const SNAPSHOT_EVERY_BYTES: u64 = 1024 * 1024;
 /// An envelope longer than this is streamed by `drain` rather than held.
 pub const ENVELOPE_IN_MEMORY_BYTES: usize = 8 * 1024 * 1024;
 
+/// Bytes of a config file; what is larger is none.
+pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+
 /// How often a file may change under the reading before its turn ends.
 pub const CHANGES_MAX: u32 = 8;
 
