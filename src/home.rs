@@ -31,8 +31,8 @@ pub const OVERFLOW: &str = ".provenance-overflow";
 
 /// Where the home is when nobody says: `$TAILSPOOL_HOME`, else the platform's state directory.
 pub fn default_home() -> Result<PathBuf, Error> {
-    if let Some(home) = std::env::var_os("TAILSPOOL_HOME").filter(|home| !home.is_empty()) {
-        return Ok(home.into());
+    if let Some(home) = env_home() {
+        return Ok(home);
     }
     // HOME is read as it is: an empty one is none, whatever the user database says.
     let known = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -45,6 +45,12 @@ pub fn default_home() -> Result<PathBuf, Error> {
         )
         .hint("name a directory with --home DIR")),
     }
+}
+
+/// What `$TAILSPOOL_HOME` says; an empty one says nothing.
+pub fn env_home() -> Option<PathBuf> {
+    let home = std::env::var_os("TAILSPOOL_HOME").filter(|home| !home.is_empty());
+    home.map(PathBuf::from)
 }
 
 /// A path in the queue's directory.

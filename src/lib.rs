@@ -4,6 +4,7 @@ pub mod agents;
 pub mod capture;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod cursors;
 pub mod discover;
 pub mod disk;

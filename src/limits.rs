@@ -64,6 +64,8 @@ pub const CLEAN_UP_DAYS: u64 = 30;
 
 /// A session whose log changed less than this ago is active.
 pub const SESSION_ACTIVE: Duration = Duration::from_secs(5 * 60);
+/// Bytes of a config file; what is larger is none.
+pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 
 /// How often a file may change under the reading before its turn ends.
 pub const CHANGES_MAX: u32 = 8;

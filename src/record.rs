@@ -20,7 +20,7 @@ mod sight;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -30,6 +30,7 @@ use crate::limits::{LOOK_MS, PASS_MS_MAX};
 use crate::replay::{EXPECT, Operation, Played, SCRIPT, play};
 use crate::show::Shown;
 use crate::source::globs::{self, Globs};
+use crate::source::roots::{Root, RootSpec};
 use crate::source::scope::resolve;
 use crate::source::tree::Tree;
 use files::Files;
@@ -59,6 +60,7 @@ pub struct Recorded {
 /// Dropping it without [`Recorder::finish`] leaves a script that expects nothing yet.
 pub struct Recorder {
     options: RecordOptions,
+    root: Root,
     tree: Box<dyn Tree>,
     clock: Arc<dyn Clock>,
     globs: Globs,
@@ -89,8 +91,14 @@ impl Recorder {
                 .because(format!("it is in {}", Shown::path(&options.root)))
                 .hint("name another directory for temporary files with TMPDIR"));
         }
+        let root = Root {
+            spec: RootSpec::new(&options.root),
+            resolved: options.root.clone(),
+            place: None,
+        };
         Ok(Self {
             script: ScriptFile::create(&options.fixture, &options.head(), options.secret.clone())?,
+            root,
             options,
             tree,
             clock,
@@ -118,7 +126,8 @@ impl Recorder {
     /// What cannot be looked at is part of the recording; an error is one of the recording itself.
     pub fn look(&mut self) -> Result<(), Error> {
         let now = self.clock.now();
-        let walked = walk(&*self.tree, &self.options.root, self.options.but);
+        let excluded = |relative: &Path| self.options.exclude.covers(&self.root, relative);
+        let walked = walk(&*self.tree, &self.options.root, self.options.but, &excluded);
         self.tell_left_out(&walked);
         let sight = self.observe(walked)?;
         let gone = self.gone(&sight.names);

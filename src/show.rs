@@ -16,6 +16,12 @@ impl<'a> Shown<'a> {
         Self(path.as_os_str().as_bytes())
     }
 
+    /// A text, which stays on one line.
+    #[must_use]
+    pub fn text(text: &'a str) -> Self {
+        Self(text.as_bytes())
+    }
+
     /// A file name.
     #[must_use]
     pub fn name(name: &'a OsStr) -> Self {
@@ -27,7 +33,7 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
             for character in chunk.valid().chars() {
-                if character.is_control() || turns_text(character) {
+                if is_unsafe(character) {
                     write!(f, "{}", character.escape_default())?;
                 } else {
                     f.write_char(character)?;
@@ -41,9 +47,11 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Whether it changes the direction of what is printed behind it.
-fn turns_text(character: char) -> bool {
-    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Whether it could drive a terminal, or changes the direction of what is printed behind it.
+#[must_use]
+pub fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A number of bytes in the largest unit that fits, with one decimal.

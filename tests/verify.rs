@@ -18,7 +18,9 @@ use tailspool::disk::{Disk, OsDisk};
 use tailspool::pure::commit::Commit;
 use tailspool::pure::entry::Entry;
 use tailspool::replay::{SCRIPT, Script, Stage};
+use tailspool::source::exclude::Exclude;
 use tailspool::source::scope::Scope;
+use tailspool::source::standing::Finder;
 use tailspool::source::tree::{Log, OsTree, Tree};
 use tailspool::verify::{Report, SnapshotState, Verdict, verify};
 use ulid::Ulid;
@@ -508,7 +510,7 @@ impl Small {
 
     fn verified(&self, tree: &dyn Tree) -> Report {
         let scope = Scope::new(None, &[self.temp.path().to_owned()]).unwrap();
-        verify(&*self.disk, tree, &scope).unwrap()
+        verify(&*self.disk, Finder::new(tree, &scope, &Exclude::default())).unwrap()
     }
 }
 
@@ -607,7 +609,7 @@ fn every_fixture_tree_is_well_at_its_end() {
         }
         stage.stop().unwrap();
         let scope = Scope::new(None, &[stage.tree().to_owned()]).unwrap();
-        let report = verify(&*disk, &OsTree::default(), &scope).unwrap();
+        let report = verify(&*disk, Finder::new(&OsTree::default(), &scope, &Exclude::default())).unwrap();
         assert_ne!(report.verdict, Verdict::Failed, "{}: {report:#?}", path.display());
         let records: u64 = stage.queue().unwrap().len() as u64;
         assert_eq!(report.batches.records, records, "{}", path.display());
@@ -702,7 +704,7 @@ fn a_file_that_is_saved_anew_with_the_same_bytes_while_it_is_read_is_no_alarm() 
     let disk = OsDisk::open(&sandbox.home("")).unwrap();
     let tree = Meddled::tree(&Arc::new(SavedAnew(Mutex::new(0))));
     let scope = Scope::new(None, &[sandbox.path("")]).unwrap();
-    let report = verify(&disk, &*tree, &scope).unwrap();
+    let report = verify(&disk, Finder::new(&*tree, &scope, &Exclude::default())).unwrap();
     assert_eq!(
         (report.verdict, report.findings.len()),
         (Verdict::Good, 0),

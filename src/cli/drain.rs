@@ -7,10 +7,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueHint;
 use rustix::fs::{OFlags, fcntl_getfl};
 
 use super::watch::signals;
-use super::{Common, Exit, print_error};
+use super::{Common, Exit, talk};
 use crate::clock::SystemClock;
 use crate::disk::{Disk, OsDisk, sync_output};
 use crate::error::{Error, ErrorKind};
@@ -35,7 +36,7 @@ pub(super) struct Args {
     peek: bool,
     /// Instead of printing, run CMD with sh, once a batch, with the batch on its standard input. Exit 0 removes the
     /// batch from the queue; anything else leaves it there
-    #[arg(long, value_name = "CMD", conflicts_with = "peek")]
+    #[arg(long, value_name = "CMD", conflicts_with = "peek", value_hint = ValueHint::CommandString)]
     exec: Option<String>,
     /// Go on as records come, until Ctrl-C or SIGTERM. A batch that fails is tried again after 60, 120, and then
     /// always 240 s
@@ -156,7 +157,7 @@ fn noted(
             is_lost = !time.is_zero() && !home.is_current();
             is_lost || wake.recv_timeout(time).is_ok()
         },
-        tell: &mut print_error,
+        tell: &mut talk::error,
     };
     let report = follow(&**home, &SystemClock, options, &mut following)?;
     if is_lost {
@@ -198,7 +199,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
         common.say(format_args!("nothing is waiting"));
     }
     for failure in &report.failures {
-        print_error(failure);
+        talk::error(failure);
     }
     Ok(if report.failures.is_empty() && !report.broken {
         Exit::Well

@@ -1,27 +1,34 @@
 //! The commands: options in, library called, exit code out.
 
+mod config;
 mod drain;
 mod exit;
+mod help;
+mod options;
 mod record;
 mod replay;
 mod sessions;
+mod setup;
 mod status;
 mod table;
+mod talk;
 mod trace;
+mod usage;
 mod verify;
 mod watch;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind as ClapKind;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueHint};
 use log::LevelFilter;
 
+use crate::config::{ConfigFile, Given, Layer, Place, Settings, find, home_of, user_home};
 use crate::disk::OsDisk;
 use crate::error::{Error, ErrorKind};
-use crate::home::default_home;
+use crate::home::{default_home, env_home};
+use crate::show::Shown;
 pub use exit::Exit;
 
 /// Keeps every line that programs append to JSONL session logs: verbatim, exactly once, durable.
@@ -37,37 +44,81 @@ struct Cli {
 /// Options of every command.
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// Where tailspool keeps its queue and its ledger [default: `$TAILSPOOL_HOME`, else the platform's state
-    /// directory plus `tailspool`, on Linux ~/.local/state/tailspool]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// Where tailspool keeps its queue and its ledger [default: `$TAILSPOOL_HOME`, else `home` of the config file, else
+    /// the platform's state directory plus `tailspool`, on Linux ~/.local/state/tailspool]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Where is it kept?")]
     home: Option<PathBuf>,
+    /// The config file [default: `$TAILSPOOL_CONFIG`, else tailspool/tailspool.toml or tailspool.toml in the platform's
+    /// config directory, on Linux ~/.config]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Where is it kept?")]
+    config: Option<PathBuf>,
+    /// Read no config file: nothing is excluded then but what the command line excludes
+    #[arg(long, global = true, conflicts_with = "config", help_heading = "Where is it kept?")]
+    no_config: bool,
     /// Say more on standard error: -v what is done, -vv how. `RUST_LOG` sets it in detail
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "What is printed?")]
     verbose: u8,
     /// Say nothing but errors on standard error
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "What is printed?"
+    )]
     quiet: bool,
 }
 
 impl Common {
-    fn home(&self) -> Result<PathBuf, Error> {
-        match &self.home {
-            Some(home) => Ok(home.clone()),
-            None => default_home(),
+    /// Which config file counts.
+    fn config_place(&self) -> Result<Place, Error> {
+        if self.no_config {
+            return Ok(Place::Ignored);
         }
+        find(self.config.as_deref())
+    }
+
+    /// What the config file says, if there is one.
+    fn config_file(&self) -> Result<Layer, Error> {
+        match self.config_place()? {
+            Place::File(path) => Ok(ConfigFile::read(&path, user_home().as_deref())?.layer),
+            Place::Missing(_) | Place::Nowhere | Place::Ignored => Ok(Layer::default()),
+        }
+    }
+
+    /// What is in force with this command line.
+    fn settings(&self, command_line: Layer) -> Result<Settings, Error> {
+        let home = self.home.clone().map(Given::asked);
+        Ok(Settings::merged(self.config_file()?, Layer { home, ..command_line }))
+    }
+
+    /// The home, for commands that need nothing else: the file is read only if it has the word.
+    fn home(&self) -> Result<PathBuf, Error> {
+        if let Some(home) = self.home.clone().or_else(env_home) {
+            return Ok(home);
+        }
+        let home = home_of(self.config_file()?.home, None);
+        home.value.map_or_else(default_home, Ok)
     }
 
     /// The home, for commands that only read it; None, and a word about it, when nothing was ever captured.
     fn existing_home(&self) -> Result<Option<OsDisk>, Error> {
-        let home = self.home()?;
-        match OsDisk::open(&home) {
+        self.existing(&self.home()?)
+    }
+
+    /// This home, likewise.
+    fn existing(&self, home: &Path) -> Result<Option<OsDisk>, Error> {
+        match OsDisk::open(home) {
             Ok(disk) => Ok(Some(disk)),
             Err(error)
                 if error
                     .io_cause()
                     .is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotFound) =>
             {
-                self.say(format_args!("nothing was captured yet: there is no {}", home.display()));
+                self.say(format_args!(
+                    "nothing was captured yet: there is no {}",
+                    Shown::path(home)
+                ));
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -77,8 +128,7 @@ impl Common {
     /// A line for people, on standard error.
     fn say(&self, text: std::fmt::Arguments<'_>) {
         if !self.quiet {
-            // Nobody listening is no reason to stop.
-            let _ = writeln!(std::io::stderr(), "{text}");
+            talk::line(text);
         }
     }
 }
@@ -101,15 +151,21 @@ enum Verb {
     Replay(replay::Args),
     /// Watch a real tree, and write a fixture of what happened
     Record(record::Args),
+    /// Print the settings that are in force, and where each one came from
+    Config(config::Args),
+    /// Print the completions of a shell
+    Completions(setup::CompletionsArgs),
+    /// Print the manual, of tailspool or of a command
+    Man(setup::ManArgs),
 }
 
 /// Runs the command that the arguments of the process name.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match usage::parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error).into(),
+        Err(exit) => return exit.into(),
     };
-    start_log(&cli.common, &cli.verb);
+    talk::start_log(log_level(&cli.common, &cli.verb));
     let ended = match cli.verb {
         Verb::Watch(args) => watch::run(&cli.common, args),
         Verb::Drain(args) => drain::run(&cli.common, &args),
@@ -119,60 +175,17 @@ pub fn main() -> ExitCode {
         Verb::Verify(args) => verify::run(&cli.common, &args),
         Verb::Record(args) => record::run(&cli.common, args),
         Verb::Replay(args) => Ok(replay::run(&cli.common, &args)),
+        Verb::Config(args) => config::run(&cli.common, args),
+        Verb::Completions(args) => setup::completions(&args),
+        Verb::Man(args) => setup::man(&args),
     };
     match ended {
         Ok(exit) => exit.into(),
         Err(error) => {
-            print_error(&error);
+            talk::error(&error);
             Exit::of(error.kind()).into()
         }
     }
-}
-
-/// Help and version go to standard output; a mistake becomes an `error:` and a `hint:` line.
-fn usage(error: &clap::Error) -> Exit {
-    let text = error.render().to_string();
-    match error.kind() {
-        ClapKind::DisplayHelp | ClapKind::DisplayVersion => {
-            let _ = write!(std::io::stdout(), "{text}");
-            Exit::Well
-        }
-        ClapKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = write!(std::io::stderr(), "{text}");
-            Exit::Usage
-        }
-        _ => {
-            let lines: Vec<_> = text.lines().take_while(|line| !line.starts_with("Usage:")).collect();
-            let first: Vec<_> = lines
-                .iter()
-                .take_while(|line| !line.is_empty())
-                .map(|line| line.trim())
-                .collect();
-            let tip = lines.iter().find_map(|line| line.trim().strip_prefix("tip: "));
-            let hint = tip.unwrap_or("tailspool --help, or tailspool COMMAND --help, shows what there is");
-            let _ = writeln!(std::io::stderr(), "{}\nhint: {hint}", first.join(" "));
-            Exit::Usage
-        }
-    }
-}
-
-/// The `error:` line with the chain of causes, and the `hint:` line.
-fn print_error(error: &Error) {
-    let mut line = format!("error: {error}");
-    let mut cause = std::error::Error::source(error);
-    let mut join = if line.ends_with(':') { " " } else { ": " };
-    while let Some(inner) = cause {
-        line = format!("{line}{join}{inner}");
-        cause = inner.source();
-        join = ": ";
-    }
-    if error.kind() == ErrorKind::Latched {
-        line += " [watcher.latched]";
-    }
-    if let Some(hint) = error.hint_text() {
-        line = format!("{line}\nhint: {hint}");
-    }
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// A path as people write it: `~` for the user's home.
@@ -188,7 +201,12 @@ fn tilde(path: &str) -> String {
 /// Prints a text and a newline; nobody listening is no failure.
 fn print(mut text: String) -> Result<(), Error> {
     text.push('\n');
-    match std::io::stdout().write_all(text.as_bytes()) {
+    print_bytes(text.as_bytes())
+}
+
+/// Prints these bytes.
+fn print_bytes(bytes: &[u8]) -> Result<(), Error> {
+    match std::io::stdout().write_all(bytes) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::new(ErrorKind::Failed, "cannot print").because(error))
         }
@@ -196,24 +214,14 @@ fn print(mut text: String) -> Result<(), Error> {
     }
 }
 
-/// One line a record: level, text, and the code if it has one.
-fn start_log(common: &Common, verb: &Verb) {
-    let level = match (common.quiet, common.verbose) {
+/// Which log records are printed, unless `RUST_LOG` says otherwise.
+fn log_level(common: &Common, verb: &Verb) -> LevelFilter {
+    match (common.quiet, common.verbose) {
         (true, _) => LevelFilter::Error,
         // A fixture is full of things to be warned of, and they are what it is about.
         (false, 0) if matches!(verb, Verb::Replay(_)) => LevelFilter::Error,
         (false, 0) => LevelFilter::Warn,
         (false, 1) => LevelFilter::Info,
         (false, _) => LevelFilter::Debug,
-    };
-    env_logger::Builder::new()
-        .filter_level(level)
-        .parse_default_env()
-        .format(|out, record| {
-            let level = record.level().as_str().to_lowercase();
-            let code = record.key_values().get("code".into());
-            let code = code.map(|code| format!(" [{code}]")).unwrap_or_default();
-            writeln!(out, "{level}: {}{code}", record.args())
-        })
-        .init();
+    }
 }

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueHint;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::watch::{duration, signals};
+use super::options::{LookArgs, exclude_in_force, scope_in_force};
+use super::watch::signals;
 use super::{Common, Exit};
 use crate::clock::SystemClock;
+use crate::config::{duration, user_home};
 use crate::disk::OsDisk;
 use crate::error::{Error, ErrorKind};
 use crate::pure::scrub::Secret;
@@ -16,6 +19,7 @@ use crate::pure::ulids::system_random;
 use crate::record::{RecordOptions, Recorder};
 use crate::show::{Shown, count};
 use crate::source::Wake;
+use crate::source::exclude::Exclude;
 use crate::source::roots::{self, RootSpec};
 use crate::source::scope::Scope;
 use crate::source::tree::OsTree;
@@ -24,10 +28,10 @@ use crate::source::tree::OsTree;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The directory whose logs are recorded
-    #[arg(value_name = "ROOT")]
+    #[arg(value_name = "ROOT", value_hint = ValueHint::DirPath)]
     root: PathBuf,
     /// Where the fixture is made: a directory that is empty or not there, and not in ROOT
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     out: PathBuf,
     /// Replace every letter and digit inside JSON strings, and the stems of names, by others, so that the
     /// recording can be shown around. Keys, numbers, structure and lengths stay, and so do the words user,
@@ -40,9 +44,8 @@ pub(super) struct Args {
     /// End after this many looks [default: at Ctrl-C or SIGTERM, after one look more]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     looks: Option<u64>,
-    /// Let ROOT lie in DIR too, beside $HOME. Can be given more than once
-    #[arg(long, value_name = "DIR")]
-    scope: Vec<PathBuf>,
+    #[command(flatten)]
+    look: LookArgs,
     /// Which files are logs: a pattern without `/` goes by the name, another by the path below ROOT. Can be
     /// given more than once
     #[arg(long, value_name = "PATTERN", default_value = "*.jsonl")]
@@ -52,13 +55,15 @@ pub(super) struct Args {
 /// Records.
 pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     let wake = signals()?;
-    let scope = Scope::new(std::env::var_os("HOME").as_deref(), &args.scope)?;
-    let home = common.home()?;
+    let settings = args.look.settings(common)?;
+    let exclude = exclude_in_force(&settings)?;
+    let home = settings.home()?;
     let options = RecordOptions {
-        root: directory(&args.root, &scope, &home)?,
+        root: directory(&args.root, &scope_in_force(&settings)?, &exclude, &home)?,
         fixture: args.out,
         globs: args.glob,
         secret: args.scrub.then(secret),
+        exclude,
         but: place(&home),
     };
     let (root, fixture) = (options.root.clone(), options.fixture.clone());
@@ -81,9 +86,12 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
 }
 
 /// The root, resolved, under the guard that `watch` has.
-fn directory(root: &Path, scope: &Scope, home: &Path) -> Result<PathBuf, Error> {
+fn directory(root: &Path, scope: &Scope, exclude: &Exclude, home: &Path) -> Result<PathBuf, Error> {
     let spec = RootSpec::new(root);
     let checked = roots::check(vec![spec], scope, Some(home))?;
+    for root in &checked {
+        exclude.refuse(root, user_home().as_deref())?;
+    }
     let place = checked.into_iter().find_map(|root| root.place);
     match place.filter(|place| place.only.is_none()) {
         Some(place) => Ok(place.directory),

@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{Common, Exit, print_error};
+use clap::ValueHint;
+
+use super::{Common, Exit, talk};
 use crate::replay::{Played, play};
 use crate::show::Shown;
 
@@ -11,7 +13,7 @@ use crate::show::Shown;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Directories with a script.jsonl and an expect.jsonl, as docs/formats.md describes them
-    #[arg(value_name = "FIXTURE", required = true)]
+    #[arg(value_name = "FIXTURE", required = true, value_hint = ValueHint::DirPath)]
     fixtures: Vec<PathBuf>,
     /// What finds the changes
     #[arg(long, value_enum, default_value = "poll")]
@@ -57,7 +59,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Exit {
                 if exit != Exit::Usage {
                     exit = Exit::of(error.kind());
                 }
-                print_error(&error);
+                talk::error(&error);
             }
         }
     }
@@ -84,11 +86,12 @@ fn tell(name: &str, played: &Played, count: &mut Count) {
         }
         Played::Skipped(why) => {
             count.skipped += 1;
-            format!("skipped {name}: {why}\n")
+            format!("skipped {name}: {}\n", Shown::text(why))
         }
         Played::Differs(diff) => {
             count.differ += 1;
-            format!("differs {name}\n{diff}")
+            let lines = diff.lines().map(|line| format!("{}\n", Shown::text(line)));
+            format!("differs {name}\n{}", lines.collect::<String>())
         }
     };
     // Nobody listening is no reason to stop: the exit code tells it too.

@@ -12,10 +12,11 @@ use crate::show::{Shown, bytes, count};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Only sessions of this agent, such as claude or codex; `none` for those of no known agent
+    /// [default: all]
     #[arg(long, value_name = "AGENT")]
     agent: Option<String>,
     /// Only sessions with a line since then: a time ago, as a number and a unit (30m, 12h, 7d, 2w), or a date
-    /// (2026-11-01), or a date and time
+    /// (2026-11-01), or a date and time [default: all]
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<Since>,
     /// Only the first N of them, the newest [default: no limit]

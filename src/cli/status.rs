@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::{Common, Exit};
 use crate::error::{Error, ErrorKind};
-use crate::show::{bytes, count};
+use crate::show::{Shown, bytes, count};
 use crate::status::{Status, read};
 
 /// Options of `status`.
@@ -62,7 +62,12 @@ fn nothing() -> Status {
 fn table(status: &Status) -> String {
     let mut out = String::new();
     let mut row = |name: &str, value: String| {
-        let _ = write!(out, "{}{name:<9}{value}", if name == "capture" { "" } else { "\n" });
+        let _ = write!(
+            out,
+            "{}{name:<9}{}",
+            if name == "capture" { "" } else { "\n" },
+            Shown::text(&value)
+        );
     };
     row("capture", verdict(status));
     let pid = status.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
@@ -75,7 +80,7 @@ fn table(status: &Status) -> String {
         },
     );
     for root in &status.roots {
-        row("root", format!("{} ({})", root.path.escape_debug(), root.source));
+        row("root", format!("{} ({})", root.path, root.source));
     }
     row(
         "files",

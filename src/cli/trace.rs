@@ -1,14 +1,12 @@
 //! `tailspool trace`.
 
-use std::path::PathBuf;
-
 use ulid::Ulid;
 
+use super::options::{LookArgs, exclude_in_force, scope_in_force};
 use super::{Common, Exit, print};
 use crate::error::{Error, ErrorKind};
 use crate::pure::name::parse_ulid;
 use crate::show::Shown;
-use crate::source::scope::Scope;
 use crate::source::standing::Finder;
 use crate::source::tree::OsTree;
 use crate::trace::{FileNow, Line, Now, Origin, Presence, Standing, Trace, trace};
@@ -22,9 +20,8 @@ pub(super) struct Args {
     /// Print one line of JSON instead of a table
     #[arg(long)]
     json: bool,
-    /// Let the log be read in DIR too, beside $HOME, to tell which of its lines it was. Can be given more than once
-    #[arg(long, value_name = "DIR")]
-    scope: Vec<PathBuf>,
+    #[command(flatten)]
+    look: LookArgs,
 }
 
 /// A ULID in capital or small letters.
@@ -40,14 +37,16 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
             "a record that another program appended is known while it waits; is this the home that it was captured in?",
         )
     };
-    let disk = common.existing_home()?.ok_or_else(unknown)?;
+    let settings = args.look.settings(common)?;
+    let disk = common.existing(&settings.home()?)?.ok_or_else(unknown)?;
     let tree = OsTree::default();
-    let scope = match Scope::new(std::env::var_os("HOME").as_deref(), &args.scope) {
+    let scope = match scope_in_force(&settings) {
         // Without a scope no log is opened, and there is the less to tell.
         Err(error) if error.kind() == ErrorKind::Scope => None,
         scope => Some(scope?),
     };
-    let mut finder = scope.as_ref().map(|scope| Finder::new(&tree, scope));
+    let exclude = exclude_in_force(&settings)?;
+    let mut finder = scope.as_ref().map(|scope| Finder::new(&tree, scope, &exclude));
     let found = trace(&disk, finder.as_mut(), args.ulid)?.ok_or_else(unknown)?;
     if args.json {
         let failed = |cause| Error::new(ErrorKind::Failed, "cannot print the trace").because(cause);
@@ -58,11 +57,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
     Ok(Exit::Well)
 }
 
-/// Text of others, so that it can be printed.
-fn shown(text: &str) -> String {
-    Shown::name(text.as_ref()).to_string()
-}
-
+/// One row a fact. Names and texts of others stand in them: each row is escaped here.
 fn table(trace: &Trace) -> String {
     let mut rows = vec![("record", trace.ulid.to_string())];
     match &trace.origin {
@@ -71,13 +66,16 @@ fn table(trace: &Trace) -> String {
     }
     rows.push(("now", now(&trace.now)));
     for delivery in &trace.deliveries {
-        rows.push(("given to", shown(&format!("{} at {}", delivery.reader, delivery.at))));
+        rows.push(("given to", format!("{} at {}", delivery.reader, delivery.at)));
     }
     if trace.deliveries_unreadable > 0 {
         let what = format!("{} lines of the deliveries cannot be read", trace.deliveries_unreadable);
         rows.push(("but", what));
     }
-    let rows: Vec<_> = rows.iter().map(|(name, value)| format!("{name:<10}{value}")).collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(name, value)| format!("{name:<10}{}", Shown::text(value)))
+        .collect();
     rows.join("\n")
 }
 
@@ -85,15 +83,15 @@ fn of_foreign(trace: &Trace) -> Vec<(&'static str, String)> {
     let mut rows = vec![("from", "another program: the ledger does not know it".to_owned())];
     let source = trace.foreign.as_ref().and_then(|foreign| foreign.source.as_ref());
     if let Some(source) = source.filter(|source| !source.is_null()) {
-        rows.push(("source", shown(&source.to_string())));
+        rows.push(("source", source.to_string()));
     }
     rows
 }
 
 fn of_origin(origin: &Origin) -> Vec<(&'static str, String)> {
     let mut rows = vec![
-        ("from", shown(&origin.path)),
-        ("session", shown(&origin.session_id)),
+        ("from", origin.path.clone()),
+        ("session", origin.session_id.clone()),
         (
             "file",
             format!(
@@ -123,7 +121,7 @@ fn of_origin(origin: &Origin) -> Vec<(&'static str, String)> {
     rows.push(("captured", standing(origin.standing)));
     for event in &origin.since {
         let at = event.at.map(|at| format!(" at {at}")).unwrap_or_default();
-        let what = shown(&event.what);
+        let what = &event.what;
         rows.push((
             "since",
             format!("{} in commit {}{at}: {what}", event.kind, event.commit),
@@ -167,7 +165,7 @@ fn file(file: &FileNow, later_runs: u64) -> String {
         Presence::Former => "no longer at",
         Presence::Gone => "gone from",
     };
-    format!("{presence} {}; runs captured since: {later_runs}", shown(&file.path))
+    format!("{presence} {}; runs captured since: {later_runs}", file.path)
 }
 
 fn now(now: &Now) -> String {
@@ -183,16 +181,16 @@ fn now(now: &Now) -> String {
                 ""
             };
             let out = if *handed_out { ", handed out already" } else { "" };
-            format!("waiting in {}{claimed}{out}", shown(file))
+            format!("waiting in {file}{claimed}{out}")
         }
-        Now::Committed { file } => format!("committed in {}", shown(file)),
+        Now::Committed { file } => format!("committed in {file}"),
         Now::Quarantined { file, reason } => {
-            let reason = reason.as_ref().map(|reason| format!(": {}", shown(reason)));
-            format!("in quarantine/{}{}", shown(file), reason.unwrap_or_default())
+            let reason = reason.as_ref().map(|reason| format!(": {reason}"));
+            format!("in quarantine/{file}{}", reason.unwrap_or_default())
         }
         Now::Dropped { at, reason } => {
-            let at = at.as_ref().map(|at| format!(" at {}", shown(at))).unwrap_or_default();
-            let reason = reason.as_ref().map(|reason| format!(": {}", shown(reason)));
+            let at = at.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
+            let reason = reason.as_ref().map(|reason| format!(": {reason}"));
             format!("dropped to make room{at}{}", reason.unwrap_or_default())
         }
         Now::Delivered => "delivered".into(),

@@ -1,12 +1,12 @@
 //! `tailspool verify`.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
+use super::options::{LookArgs, exclude_in_force, scope_in_force};
 use super::{Common, Exit, print};
 use crate::error::{Error, ErrorKind};
-use crate::show::{bytes, count};
-use crate::source::scope::Scope;
+use crate::show::{Shown, bytes, count};
+use crate::source::standing::Finder;
 use crate::source::tree::OsTree;
 use crate::verify::{Finding, Kind, Report, Verdict, verify};
 
@@ -16,17 +16,18 @@ pub(super) struct Args {
     /// Print one line of JSON instead of a table
     #[arg(long)]
     json: bool,
-    /// Let logs be read in DIR too, beside $HOME. Can be given more than once
-    #[arg(long, value_name = "DIR")]
-    scope: Vec<PathBuf>,
+    #[command(flatten)]
+    look: LookArgs,
 }
 
 /// Verifies, and prints what was found.
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
-    let report = match common.existing_home()? {
+    let settings = args.look.settings(common)?;
+    let report = match common.existing(&settings.home()?)? {
         Some(disk) => {
-            let scope = Scope::new(std::env::var_os("HOME").as_deref(), &args.scope)?;
-            verify(&disk, &OsTree::default(), &scope)?
+            let exclude = exclude_in_force(&settings)?;
+            let scope = scope_in_force(&settings)?;
+            verify(&disk, Finder::new(&OsTree::default(), &scope, &exclude))?
         }
         None => Report::default(),
     };
@@ -47,7 +48,12 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
 fn table(report: &Report) -> String {
     let mut out = String::new();
     let mut row = |name: &str, value: String| {
-        let _ = write!(out, "{}{name:<10}{value}", if name == "verified" { "" } else { "\n" });
+        let _ = write!(
+            out,
+            "{}{name:<10}{}",
+            if name == "verified" { "" } else { "\n" },
+            Shown::text(&value)
+        );
     };
     row("verified", verdict(report).into());
     let ledger = &report.ledger;

@@ -1,28 +1,26 @@
 //! `tailspool watch`.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::options::{SettingsArgs, exclude_in_force, roots_in_force, scope_in_force};
 use super::{Common, Exit};
 use crate::capture::{Capture, CaptureOptions};
 use crate::clock::{Clock, SystemClock};
+use crate::config::{Begin, SourceName, user_home};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, ErrorKind};
-use crate::limits::{HOT_INTERVAL, TIME_MAX};
+use crate::limits::HOT_INTERVAL;
 use crate::pure::ulids::system_random;
-use crate::queue::depth::{OnFull, QueueLimits, list};
-use crate::queue::outgoing::Layout;
+use crate::queue::depth::{QueueLimits, list};
 use crate::show::{Shown, bytes, count};
 use crate::source::Wake;
 use crate::source::polling::PollingSource;
-use crate::source::roots::{self, RootSpec};
-use crate::source::scope::Scope;
+use crate::source::roots;
 use crate::source::tailer::SourceOptions;
 use crate::source::tree::OsTree;
 use crate::watcher::{self, Moment, Outcome};
@@ -30,103 +28,45 @@ use crate::watcher::{self, Moment, Outcome};
 /// Options of `watch`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Directories with logs below them, or single log files. One that is not there yet is waited for
-    #[arg(value_name = "ROOT")]
-    roots: Vec<PathBuf>,
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// Capture what is there now, up to the size that each file has at its first look, and end. Exits 1 if
     /// something could not be looked at, the queue is full, or a signal ends it before
-    #[arg(long)]
+    #[arg(long, help_heading = "Which of their lines?")]
     once: bool,
-    /// Time between two walks of the trees, as a number and a unit (500ms, 2s, 1m), at most 24h. Files that
-    /// changed in the last minute are looked at every 100 ms
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
-    interval: Duration,
-    /// Let roots lie in DIR too, beside $HOME. Can be given more than once
-    #[arg(long, value_name = "DIR")]
-    scope: Vec<PathBuf>,
-    /// Which files are logs: a pattern without `/` goes by the name, another by the path below ROOT. Can be
-    /// given more than once
-    #[arg(long, value_name = "PATTERN", default_value = "*.jsonl")]
-    glob: Vec<String>,
-    /// Where files begin that are found by the first look at a ROOT which this home never saw: at their start, or
-    /// behind their last newline
-    #[arg(long, value_name = "WHERE", default_value = "start")]
-    from: From,
-    /// Watch at most N files of each ROOT, the first ones by path; the others are left alone [default: no limit]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    max_files: Option<u64>,
-    /// Least time between two commits, as above, unless a batch is full (8 MiB or 8192 records)
-    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration)]
-    commit_interval: Duration,
-    /// Stop reading while this many records are pending [default: no limit but the disk, which counts as
-    /// full when less than 1 GiB or 5 % of it is free, whichever is less]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    max_pending_records: Option<u64>,
-    /// Stop reading while this many bytes are pending; passed by one record at most [default: no limit]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    max_pending_bytes: Option<u64>,
-    /// When the queue is full: stop reading until there is room, or drop the oldest records, in steps of about 100,
-    /// each noted in pending/.overflow-audit.log. Never the newest file, nor one that a reader holds
-    #[arg(long, value_name = "WHAT", default_value = "wait")]
-    on_full: OnFull,
-    /// How records lie in the queue: all of a commit in one file, or each in a file of its own, for programs that
-    /// read one record a file
-    #[arg(long, value_name = "LAYOUT", default_value = "batch")]
-    layout: Layout,
     /// Print each event, once it is committed, as a JSON line on standard output
-    #[arg(long)]
+    #[arg(long, help_heading = "What is printed?")]
     events: bool,
-    /// Take a home on a network filesystem, where locks and renames are not to be relied on
-    #[arg(long)]
-    allow_network_home: bool,
-}
-
-/// Where files of a new root begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum From {
-    /// Everything is captured
-    Start,
-    /// Only what comes from now on
-    End,
-}
-
-/// A time with its unit.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<jiff::SignedDuration>().ok();
-    match parsed.map(Duration::try_from) {
-        Some(Ok(duration)) if !duration.is_zero() && duration <= TIME_MAX => Ok(duration),
-        _ => Err("a time is a number and a unit, such as 2s, 100ms or 1m, above 0 and at most 24h".into()),
-    }
 }
 
 /// Captures.
 pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     let wake = signals()?;
-    if args.roots.is_empty() {
-        return Err(Error::new(ErrorKind::Usage, "no ROOT is given").hint(
-            "name the directory that the logs are in, for example: tailspool watch ~/.claude/projects ~/.codex/sessions",
-        ));
+    let settings = args.settings.settings(common)?;
+    let specs = roots_in_force(&settings)?;
+    let scope = scope_in_force(&settings)?;
+    let exclude = exclude_in_force(&settings)?;
+    let home = settings.home()?;
+    let roots = roots::check(specs, &scope, Some(&home))?;
+    for root in &roots {
+        exclude.refuse(root, user_home().as_deref())?;
     }
-    let scope = Scope::new(std::env::var_os("HOME").as_deref(), &args.scope)?;
-    let home = common.home()?;
-    let specs = args.roots.into_iter().map(RootSpec::new);
-    let roots = roots::check(specs.collect(), &scope, Some(&home))?;
 
     let disk = OsDisk::create(&home)?;
-    refuse_network_home(&disk, args.allow_network_home)?;
+    refuse_network_home(&disk, settings.allow_network_home.value)?;
     let place = disk
         .place()
         .map_err(|cause| Error::io("cannot look at the home", &home, cause))?;
     let disk: Arc<dyn Disk> = Arc::new(disk);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let options = CaptureOptions {
-        commit_interval: args.commit_interval,
+        commit_interval: settings.commit_interval.value,
         limits: QueueLimits {
-            records_max: args.max_pending_records,
-            bytes_max: args.max_pending_bytes,
+            records_max: settings.max_pending_records.value,
+            bytes_max: settings.max_pending_bytes.value,
         },
-        on_full: args.on_full,
-        layout: args.layout,
+        on_full: settings.on_full.value,
+        layout: settings.layout.value,
     };
     let mut capture = Capture::open(Arc::clone(&disk), Arc::clone(&clock), system_random(), options)?;
     if args.events {
@@ -134,12 +74,22 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     }
     let mut source_options = SourceOptions::new(roots, scope);
     source_options.home = Some(place);
-    source_options.globs = args.glob;
-    source_options.from_end = args.from == From::End;
-    source_options.files_max = args.max_files.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
+    source_options.globs = settings.glob.value;
+    source_options.exclude = exclude;
+    source_options.from_end = settings.from.value == Begin::End;
+    source_options.files_max = settings
+        .max_files
+        .value
+        .map(|max| usize::try_from(max).unwrap_or(usize::MAX));
     // With `--once` a walk is repeated only for what could not be looked at.
-    source_options.interval = if args.once { HOT_INTERVAL } else { args.interval };
+    source_options.interval = if args.once {
+        HOT_INTERVAL
+    } else {
+        settings.interval.value
+    };
     source_options.once = args.once;
+    // Until there is another one.
+    let (SourceName::Auto | SourceName::Poll) = settings.source.value;
     let mut source = PollingSource::new(source_options, Box::<OsTree>::default(), clock, capture.fold())?;
     let mut tell = |moment: Moment<'_>| say_moment(common, &*disk, moment);
     let outcome = watcher::run(capture, &mut source, &*disk, &wake, args.once, &mut tell)?;

@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind};
 use crate::pure::scrub::Secret;
 use crate::replay::{Head, Options};
 use crate::show::Shown;
+use crate::source::exclude::Exclude;
 use crate::source::scope::resolve;
 
 /// What is recorded, and how.
@@ -18,6 +19,8 @@ pub struct RecordOptions {
     pub globs: Vec<String>,
     /// Scrub names and lines with this.
     pub secret: Option<Secret>,
+    /// What is never opened.
+    pub exclude: Exclude,
     /// A directory that is left out with all in it, by device and inode.
     pub but: Option<(u64, u64)>,
 }
@@ -30,6 +33,7 @@ impl RecordOptions {
             fixture: fixture.into(),
             globs: vec!["*.jsonl".into()],
             secret: None,
+            exclude: Exclude::default(),
             but: None,
         }
     }

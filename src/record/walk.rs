@@ -36,8 +36,9 @@ pub(super) struct Walked {
     pub(super) unnamed: Vec<PathBuf>,
 }
 
-/// Walks a tree; `but` is a directory, by device and inode, that is left out with all in it.
-pub(super) fn walk(tree: &dyn Tree, root: &Path, but: Option<(u64, u64)>) -> Walked {
+/// Walks a tree; `but` is a directory, by device and inode, that is left out with all in it, and so is what is
+/// `excluded`.
+pub(super) fn walk(tree: &dyn Tree, root: &Path, but: Option<(u64, u64)>, excluded: &dyn Fn(&Path) -> bool) -> Walked {
     let mut walked = Walked::default();
     let top = match tree.open_root(root) {
         Ok(top) => top,
@@ -49,7 +50,7 @@ pub(super) fn walk(tree: &dyn Tree, root: &Path, but: Option<(u64, u64)>) -> Wal
     let mut waiting = vec![String::new()];
     while let Some(path) = waiting.pop() {
         match entries(tree, top.as_fd(), &path, but) {
-            Ok(Some(entries)) => walked.take(&path, entries, &mut waiting),
+            Ok(Some(entries)) => walked.take(&path, entries, &mut waiting, excluded),
             // It is left out.
             Ok(None) => drop(walked.found.remove(&path)),
             // Gone since it was listed.
@@ -67,8 +68,17 @@ pub(super) fn walk(tree: &dyn Tree, root: &Path, but: Option<(u64, u64)>) -> Wal
 }
 
 impl Walked {
-    fn take(&mut self, directory: &str, entries: Vec<(OsString, Found)>, waiting: &mut Vec<String>) {
+    fn take(
+        &mut self,
+        directory: &str,
+        entries: Vec<(OsString, Found)>,
+        waiting: &mut Vec<String>,
+        excluded: &dyn Fn(&Path) -> bool,
+    ) {
         for (name, found) in entries {
+            if excluded(&Path::new(directory).join(&name)) {
+                continue;
+            }
             let Some(name) = name.to_str() else {
                 self.unnamed.push(Path::new(directory).join(name));
                 continue;

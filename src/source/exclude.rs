@@ -7,7 +7,9 @@ use globset::GlobSet;
 
 use super::globs;
 use super::roots::Root;
-use crate::error::Error;
+use super::scope::resolve;
+use crate::error::{Error, ErrorKind};
+use crate::show::Shown;
 
 /// Files and directories that are left alone, with everything below them: neither opened nor listed.
 ///
@@ -19,6 +21,9 @@ pub struct Exclude {
     whole: GlobSet,
     /// For paths whose root nobody knows: the ones of `below`, at any depth.
     anywhere: GlobSet,
+    /// The patterns of `below` and of `anywhere`, and those of `whole`, as they were written.
+    written_below: Vec<String>,
+    written_whole: Vec<String>,
 }
 
 impl Exclude {
@@ -27,6 +32,7 @@ impl Exclude {
     /// Fails as [`crate::error::ErrorKind::Usage`] when one of them is no pattern, or needs a home that there is not.
     pub fn new(patterns: &[String], user_home: Option<&OsStr>) -> Result<Self, Error> {
         let (mut below, mut whole) = (Vec::new(), Vec::new());
+        let (mut written_below, mut written_whole) = (Vec::new(), Vec::new());
         for pattern in patterns {
             // What is below is meant, and the directory itself goes with it.
             let top = pattern.trim_end_matches("/**").trim_end_matches('/');
@@ -35,12 +41,21 @@ impl Exclude {
                     globs::no_pattern(pattern, "HOME is not set, or is not UTF-8").hint("write the whole path")
                 })?;
                 whole.push(format!("{}/{rest}", globset::escape(home.trim_end_matches('/'))));
+                written_whole.push(pattern.clone());
             } else if top.starts_with('/') {
                 whole.push(top.to_owned());
+                written_whole.push(pattern.clone());
             } else if top.is_empty() {
                 return Err(globs::no_pattern(pattern, "it names nothing"));
             } else {
                 below.push(top.to_owned());
+                written_below.push(pattern.clone());
+            }
+        }
+        for (pattern, written) in whole.clone().iter().zip(written_whole.clone()) {
+            if let Some(elsewhere) = without_symlinks(pattern) {
+                whole.push(elsewhere);
+                written_whole.push(written);
             }
         }
         let anywhere = below.iter().map(|pattern| format!("**/{pattern}")).collect::<Vec<_>>();
@@ -48,7 +63,35 @@ impl Exclude {
             below: globs::set(below.iter().map(String::as_str))?,
             whole: globs::set(whole.iter().map(String::as_str))?,
             anywhere: globs::set(anywhere.iter().map(String::as_str))?,
+            written_below,
+            written_whole,
         })
+    }
+
+    /// Fails as [`ErrorKind::Usage`] when a root that somebody named is excluded itself, and says by which pattern.
+    ///
+    /// The names of the root and of the directories above it count, but not of those above `user_home`.
+    pub fn refuse(&self, root: &Root, user_home: Option<&OsStr>) -> Result<(), Error> {
+        let home = user_home.filter(|home| !home.is_empty()).map(Path::new);
+        let homes = [home.map(Path::to_owned), home.and_then(|home| resolve(home).ok())];
+        let below_home = |path: &Path| {
+            let mut homes = homes.iter().flatten();
+            let below = homes.find_map(|home| path.strip_prefix(home).ok());
+            below.or(path.strip_prefix("/").ok()).unwrap_or(path).to_owned()
+        };
+        let named = std::path::absolute(&root.spec.path).unwrap_or_default();
+        let paths = [&root.resolved, &named];
+        let by = paths.into_iter().find_map(|path| {
+            let whole = first(&self.whole, path, &self.written_whole);
+            whole.or_else(|| first(&self.anywhere, &below_home(path), &self.written_below))
+        });
+        match by {
+            None => Ok(()),
+            Some(pattern) => Err(Error::new(ErrorKind::Usage, "the root is excluded:")
+                .at(&root.spec.path)
+                .because(format!("the pattern `{}` covers it", Shown::text(pattern)))
+                .hint("take the root or the pattern away; a pattern that is a path, such as ~/logs/private, covers that path alone")),
+        }
     }
 
     /// Whether nothing is.
@@ -73,6 +116,27 @@ impl Exclude {
     fn has_whole(&self, path: &Path) -> bool {
         path.ancestors().any(|part| self.whole.is_match(part))
     }
+}
+
+/// The first pattern that matches a path or a directory above it.
+fn first<'a>(set: &GlobSet, path: &Path, written: &'a [String]) -> Option<&'a str> {
+    let found = path.ancestors().find_map(|part| set.matches(part).first().copied());
+    written.get(found?).map(String::as_str)
+}
+
+/// The same pattern for where its beginning really is, if symlinks lead there. Logs are known by such paths.
+fn without_symlinks(pattern: &str) -> Option<String> {
+    let special = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(pattern.len());
+    // What is escaped or special ends what can be looked up.
+    let end = if special == pattern.len() {
+        special
+    } else {
+        pattern[..special].rfind('/')?
+    };
+    let (plain, rest) = pattern.split_at(end);
+    let resolved = resolve(Path::new(plain)).ok()?;
+    let resolved = resolved.to_str().filter(|resolved| *resolved != plain)?;
+    Some(format!("{}{rest}", globset::escape(resolved)))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use super::exclude::Exclude;
 use super::scope::Scope;
 use super::tree::{Kind, Log, Tree, read_full, split};
 use crate::pure::identity::{Identity, Window};
@@ -22,10 +23,11 @@ pub enum Standing {
     Unknown(String),
 }
 
-/// Looks for files. It opens nothing outside the scope and follows no symlink below it.
+/// Looks for files. It opens nothing outside the scope, nor what is excluded, and follows no symlink below it.
 pub struct Finder<'a> {
     tree: &'a dyn Tree,
     scope: &'a Scope,
+    exclude: &'a Exclude,
     /// The directories of the scope that were opened.
     tops: HashMap<PathBuf, OwnedFd>,
     /// The directory that was listed last, and the names of its inodes.
@@ -33,11 +35,12 @@ pub struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    /// Within this scope.
-    pub fn new(tree: &'a dyn Tree, scope: &'a Scope) -> Self {
+    /// Within this scope, but for what is excluded.
+    pub fn new(tree: &'a dyn Tree, scope: &'a Scope, exclude: &'a Exclude) -> Self {
         Self {
             tree,
             scope,
+            exclude,
             tops: HashMap::new(),
             listed: None,
         }
@@ -50,6 +53,9 @@ impl<'a> Finder<'a> {
         let Some(top) = self.scope.holding(path).map(Path::to_owned) else {
             return Standing::Unknown("it is outside the scope; --scope DIR lets it be read".into());
         };
+        if self.exclude.may_cover(path) {
+            return Standing::Unknown("it is excluded".into());
+        }
         match self.look(&top, path, identity) {
             Ok(Some((log, path))) => Standing::At(log, path),
             Ok(None) => Standing::Gone,
@@ -74,6 +80,9 @@ impl<'a> Finder<'a> {
         let (parent, own_name) = split(relative);
         for name in self.names(top, parent, identity.inode)? {
             let relative = parent.join(&name);
+            if name != own_name && self.exclude.may_cover(&top.join(&relative)) {
+                return Err(io::Error::other("it may have another name now, which is excluded"));
+            }
             if name != own_name
                 && let Some(log) = self.open(top, &relative, identity)?
             {

@@ -7,9 +7,8 @@ use ulid::Ulid;
 
 use crate::limits::{CHANGES_MAX, READ_BYTES};
 use crate::pure::account::{Account, Accounts, Stretch};
-use crate::source::scope::Scope;
 use crate::source::standing::{Finder, Standing, window_stands};
-use crate::source::tree::{Log, Tree, read_full};
+use crate::source::tree::{Log, read_full};
 
 use super::finding::{Finding, Kind, Report};
 
@@ -27,9 +26,9 @@ pub(super) struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    pub(super) fn new(tree: &'a dyn Tree, scope: &'a Scope) -> Self {
+    pub(super) fn new(finder: Finder<'a>) -> Self {
         Self {
-            finder: Finder::new(tree, scope),
+            finder,
             read: ReadAhead::default(),
         }
     }

@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 use tailspool::disk::{Loss, SimDisk};
 use tailspool::event::Event;
 use tailspool::replay::{Head, Operation, Queued, Stage};
+use tailspool::source::exclude::Exclude;
 use tailspool::source::scope::Scope;
+use tailspool::source::standing::Finder;
 use tailspool::source::tree::OsTree;
 use tailspool::verify::{Finding, Kind as Finds, Verdict, verify};
 
@@ -135,7 +137,7 @@ impl World {
     /// guard, which only it can notice.
     pub(crate) fn verified(&self) -> Result<(), String> {
         let scope = Scope::new(None, &[self.stage.tree().to_owned()]).unwrap();
-        let report = verify(&self.home, &OsTree::default(), &scope).unwrap();
+        let report = verify(&self.home, Finder::new(&OsTree::default(), &scope, &Exclude::default())).unwrap();
         let is_wrong =
             |finding: &&Finding| finding.kind.verdict() == Verdict::Failed && finding.kind != Finds::Unexplained;
         match report.findings.iter().find(is_wrong) {

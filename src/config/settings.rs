@@ -1,0 +1,111 @@
+//! What is in force.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::layer::{Given, Layer, Origin};
+use super::value::{Begin, SourceName};
+use crate::error::Error;
+use crate::home::{default_home, env_home};
+use crate::limits::{COMMIT_INTERVAL, INTERVAL};
+use crate::queue::depth::OnFull;
+use crate::queue::outgoing::Layout;
+use crate::source::roots::RootSpec;
+
+/// Every setting that is in force, and where it came from.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where tailspool keeps its queue and its ledger; None when there is no place for it.
+    pub home: Given<Option<PathBuf>>,
+    /// What is watched: the roots of the command line, or else those of the file.
+    pub roots: Vec<Given<RootSpec>>,
+    /// Where roots may lie, beside `$HOME`: those of the file and those of the command line.
+    pub scope: Vec<Given<PathBuf>>,
+    /// What is never opened: the patterns of the file and those of the command line.
+    pub exclude: Vec<Given<String>>,
+    /// Which files are logs, in roots that do not say so themselves.
+    pub glob: Given<Vec<String>>,
+    /// Where files of a new root begin.
+    pub from: Given<Begin>,
+    /// How many files of a root are watched at most; None: all.
+    pub max_files: Given<Option<u64>>,
+    /// What finds the changes.
+    pub source: Given<SourceName>,
+    /// Time between two walks.
+    pub interval: Given<Duration>,
+    /// Least time between two commits.
+    pub commit_interval: Given<Duration>,
+    /// How many records may wait; None: as many as the disk takes.
+    pub max_pending_records: Given<Option<u64>>,
+    /// How many bytes may wait; None: as many as the disk takes.
+    pub max_pending_bytes: Given<Option<u64>>,
+    /// What happens when the queue is full.
+    pub on_full: Given<OnFull>,
+    /// How records lie in the queue.
+    pub layout: Given<Layout>,
+    /// Whether a home on a network filesystem is taken.
+    pub allow_network_home: Given<bool>,
+}
+
+/// What is in force when nobody says anything.
+pub fn defaults() -> Settings {
+    Settings::merged(Layer::default(), Layer::default())
+}
+
+impl Settings {
+    /// The command line over the file over the defaults; scopes and excludes add up.
+    pub fn merged(file: Layer, command_line: Layer) -> Self {
+        let (low, high) = (file, command_line);
+        Self {
+            home: home_of(low.home, high.home),
+            roots: if high.roots.is_empty() { low.roots } else { high.roots },
+            scope: [low.scope, high.scope].concat(),
+            exclude: [low.exclude, high.exclude].concat(),
+            glob: first(high.glob, low.glob, vec!["*.jsonl".to_owned()]),
+            from: first(high.from, low.from, Begin::default()),
+            max_files: limit(high.max_files, low.max_files),
+            source: first(high.source, low.source, SourceName::default()),
+            interval: first(high.interval, low.interval, INTERVAL),
+            commit_interval: first(high.commit_interval, low.commit_interval, COMMIT_INTERVAL),
+            max_pending_records: limit(high.max_pending_records, low.max_pending_records),
+            max_pending_bytes: limit(high.max_pending_bytes, low.max_pending_bytes),
+            on_full: first(high.on_full, low.on_full, OnFull::default()),
+            layout: first(high.layout, low.layout, Layout::default()),
+            allow_network_home: first(high.allow_network_home, low.allow_network_home, false),
+        }
+    }
+
+    /// The home.
+    ///
+    /// Fails as [`crate::error::ErrorKind::Usage`] when there is no place for it.
+    pub fn home(&self) -> Result<PathBuf, Error> {
+        self.home.value.clone().map_or_else(default_home, Ok)
+    }
+
+    /// The scopes, without their origins.
+    pub fn scopes(&self) -> Vec<PathBuf> {
+        self.scope.iter().map(|given| given.value.clone()).collect()
+    }
+
+    /// The patterns of what is excluded, without their origins.
+    pub fn excludes(&self) -> Vec<String> {
+        self.exclude.iter().map(|given| given.value.clone()).collect()
+    }
+}
+
+/// The home: of the command line, else of `$TAILSPOOL_HOME`, else of the file, else the platform's.
+pub fn home_of(file: Option<Given<PathBuf>>, command_line: Option<Given<PathBuf>>) -> Given<Option<PathBuf>> {
+    let env = || env_home().map(|home| Given::new(home, Origin::Env("TAILSPOOL_HOME")));
+    match command_line.or_else(env).or(file) {
+        Some(given) => given.map(Some),
+        None => Given::default(default_home().ok()),
+    }
+}
+
+fn first<T>(high: Option<Given<T>>, low: Option<Given<T>>, default: T) -> Given<T> {
+    high.or(low).unwrap_or_else(|| Given::default(default))
+}
+
+fn limit(high: Option<Given<u64>>, low: Option<Given<u64>>) -> Given<Option<u64>> {
+    high.or(low).map_or(Given::default(None), |given| given.map(Some))
+}
