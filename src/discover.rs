@@ -12,7 +12,7 @@ pub use survey::{Survey, survey};
 use crate::agents::{AGENTS, Agent, Place, Var};
 use crate::error::Error;
 use crate::source::globs::from_above;
-use crate::source::roots::RootSpec;
+use crate::source::roots::{Root, RootSpec};
 use crate::source::scope::{Scope, resolve};
 
 /// Where a user's agents may write.
@@ -63,6 +63,23 @@ pub struct Discovery {
     pub left_out: Vec<LeftOut>,
 }
 
+impl Known {
+    /// As a root. If it is not there now, it may come, and nobody misses it until then.
+    pub fn root(&self) -> Root {
+        let spec = RootSpec {
+            path: self.path.clone(),
+            agent: Some(self.agent.name.into()),
+            globs: Some(self.globs.clone()),
+            optional: true,
+        };
+        Root {
+            spec,
+            resolved: self.resolved.clone(),
+            place: None,
+        }
+    }
+}
+
 impl Discovery {
     /// Those that are there.
     pub fn found(&self) -> impl Iterator<Item = &Known> {
@@ -74,15 +91,9 @@ impl Discovery {
         self.known.iter().filter(|known| !known.exists)
     }
 
-    /// As roots. One that is not there now may come, and nobody misses it until then.
+    /// As roots, also of those that are not there now.
     pub fn roots(&self) -> Vec<RootSpec> {
-        let root = |known: &Known| RootSpec {
-            path: known.path.clone(),
-            agent: Some(known.agent.name.into()),
-            globs: Some(known.globs.clone()),
-            optional: true,
-        };
-        self.known.iter().map(root).collect()
+        self.known.iter().map(|known| known.root().spec).collect()
     }
 }
 

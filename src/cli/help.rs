@@ -7,7 +7,7 @@ use super::Cli;
 
 /// Every command has its place here; a test asks for it.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("How do I keep my logs?", &["watch"]),
+    ("How do I keep my logs?", &["watch", "discover"]),
     ("How do I read what was kept?", &["drain"]),
     (
         "Is everything there, and where is it from?",

@@ -1,12 +1,14 @@
 //! The commands: options in, library called, exit code out.
 
 mod config;
+mod discover;
 mod drain;
 mod exit;
 mod help;
 mod options;
 mod record;
 mod replay;
+mod roots;
 mod sessions;
 mod setup;
 mod status;
@@ -139,6 +141,8 @@ enum Verb {
     Watch(watch::Args),
     /// Hand out what was captured, oldest first, and remove what was handed out
     Drain(drain::Args),
+    /// Find the logs of the known agents on this machine
+    Discover(discover::Args),
     /// Say whether everything is captured, and whether anything is waiting
     Status(status::Args),
     /// List the sessions that were captured, the one with the newest line first
@@ -169,6 +173,7 @@ pub fn main() -> ExitCode {
     let ended = match cli.verb {
         Verb::Watch(args) => watch::run(&cli.common, args),
         Verb::Drain(args) => drain::run(&cli.common, &args),
+        Verb::Discover(args) => discover::run(&cli.common, &args),
         Verb::Status(args) => status::run(&cli.common, &args),
         Verb::Sessions(args) => sessions::run(&cli.common, &args),
         Verb::Trace(args) => trace::run(&cli.common, &args),

@@ -8,7 +8,7 @@ use clap::ValueHint;
 
 use super::Common;
 use crate::config::{Begin, Given, Layer, Settings, SourceName, at_least_one, bytes_or_unit, duration, user_home};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::queue::depth::OnFull;
 use crate::queue::outgoing::Layout;
 use crate::source::exclude::Exclude;
@@ -134,17 +134,4 @@ pub(super) fn scope_in_force(settings: &Settings) -> Result<Scope, Error> {
 pub(super) fn exclude_in_force(settings: &Settings) -> Result<Exclude, Error> {
     let home = user_home();
     Exclude::new(&settings.excludes(), home.as_deref().map(OsStr::new))
-}
-
-/// What is watched.
-///
-/// Fails as [`ErrorKind::Usage`] when nobody says it.
-pub(super) fn roots_in_force(settings: &Settings) -> Result<Vec<RootSpec>, Error> {
-    if settings.roots.is_empty() {
-        return Err(Error::new(ErrorKind::Usage, "no ROOT is given").hint(
-            "name the directory that the logs are in, for example: tailspool watch ~/.claude/projects ~/.codex/sessions; \
-             or write it into the config file as roots = [\"~/.claude/projects\"]",
-        ));
-    }
-    Ok(settings.roots.iter().map(|given| given.value.clone()).collect())
 }

@@ -72,7 +72,7 @@ const COLUMNS: [Column; 8] = [
 
 fn row(session: &Session, now: Timestamp) -> [String; 8] {
     let none = || "-".to_owned();
-    let shown = |text: &str| Shown::path(text.as_ref()).to_string();
+    let shown = |text: &str| Shown::text(text).to_string();
     let ago = |at: Option<Timestamp>| at.map_or_else(none, |at| age(now, at));
     [
         session.agent.as_deref().map_or_else(none, shown),

@@ -7,7 +7,8 @@ use crossbeam_channel::Receiver;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::options::{SettingsArgs, exclude_in_force, roots_in_force, scope_in_force};
+use super::options::{SettingsArgs, exclude_in_force, scope_in_force};
+use super::roots::roots_in_force;
 use super::{Common, Exit};
 use crate::capture::{Capture, CaptureOptions};
 use crate::clock::{Clock, SystemClock};
@@ -43,9 +44,9 @@ pub(super) struct Args {
 pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     let wake = signals()?;
     let settings = args.settings.settings(common)?;
-    let specs = roots_in_force(&settings)?;
     let scope = scope_in_force(&settings)?;
     let exclude = exclude_in_force(&settings)?;
+    let specs = roots_in_force(&settings, &scope, &exclude)?;
     let home = settings.home()?;
     let roots = roots::check(specs, &scope, Some(&home))?;
     for root in &roots {

@@ -1,0 +1,93 @@
+//! What is watched: the roots that somebody named, else the directories of the known agents.
+
+use std::path::Path;
+
+use super::tilde;
+use crate::config::{Origin, Settings, user_home};
+use crate::discover::{Around, Discovery, agent_of, discover};
+use crate::error::{Error, ErrorKind};
+use crate::show::Shown;
+use crate::source::exclude::Exclude;
+use crate::source::roots::RootSpec;
+use crate::source::scope::{Scope, resolve};
+
+/// The roots that are in force.
+///
+/// Fails as [`ErrorKind::Failed`] when nobody named one and no known agent has a directory.
+pub(super) fn roots_in_force(settings: &Settings, scope: &Scope, exclude: &Exclude) -> Result<Vec<RootSpec>, Error> {
+    if !settings.roots.is_empty() {
+        let named = settings
+            .roots
+            .iter()
+            .map(|given| with_agent(given.value.clone(), scope));
+        return Ok(named.collect());
+    }
+    let discovery = discovered(scope, exclude);
+    tell_left_out(&discovery);
+    if discovery.found().next().is_none() {
+        return Err(none_found(&discovery));
+    }
+    let mut roots = discovery.roots();
+    if settings.glob.origin != Origin::Default {
+        for root in &mut roots {
+            root.globs = None;
+        }
+    }
+    Ok(roots)
+}
+
+/// The directories of the known agents, without the excluded ones.
+pub(super) fn discovered(scope: &Scope, exclude: &Exclude) -> Discovery {
+    let home = user_home();
+    let mut discovery = discover(&around(home.as_deref().map(Path::new), scope));
+    discovery
+        .known
+        .retain(|known| !exclude.covers(&known.root(), Path::new("")));
+    discovery
+}
+
+fn around<'a>(home: Option<&'a Path>, scope: &'a Scope) -> Around<'a> {
+    Around {
+        home,
+        var: &|name| std::env::var_os(name),
+        scope,
+    }
+}
+
+/// A root that is a known agent's, or lies in one, is of that agent, unless it was said of which.
+fn with_agent(mut spec: RootSpec, scope: &Scope) -> RootSpec {
+    let home = user_home();
+    if spec.agent.is_none()
+        && let Ok(resolved) = resolve(&spec.path)
+        && let Some(agent) = agent_of(&resolved, &around(home.as_deref().map(Path::new), scope))
+    {
+        spec.agent = Some(agent.name.into());
+    }
+    spec
+}
+
+/// Says which directories are there and are not watched.
+pub(super) fn tell_left_out(discovery: &Discovery) {
+    for left_out in &discovery.left_out {
+        let shown = Shown::path(&left_out.path).to_string();
+        let why =
+            std::error::Error::source(&left_out.why).map_or_else(|| left_out.why.to_string(), ToString::to_string);
+        let hint = left_out.why.hint_text().unwrap_or("name the roots to be watched");
+        log::warn!(code = "watcher.root_left_out", path = shown.as_str();
+            "{shown} ({}) is left out: {why}; {hint}", left_out.agent.label);
+    }
+}
+
+/// The directories that are not there.
+pub(super) fn looked_for(discovery: &Discovery) -> String {
+    let missing = discovery.missing();
+    let paths: Vec<_> = missing.map(|known| tilde(&known.path.to_string_lossy())).collect();
+    paths.join(", ")
+}
+
+fn none_found(discovery: &Discovery) -> Error {
+    Error::new(ErrorKind::Failed, "no agent's session logs were found").hint(format!(
+        "name the directory that the logs are in: tailspool watch DIR; looked for {}",
+        looked_for(discovery)
+    ))
+}
