@@ -44,18 +44,17 @@ pub use moment::Moment;
 /// ```
 /// use tailspool::Watcher;
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let logs = tempfile::tempdir()?;
-/// # std::fs::write(logs.path().join("s1.jsonl"), "{\"text\":\"hello\"}\n")?;
+/// # fn main() -> Result<(), tailspool::error::Error> {
 /// let watcher = Watcher::builder()
-///     .root(logs.path())
-///     .scope(logs.path())
+///     .root("fixtures/trees")
+///     .scope("fixtures/trees")
 ///     .events(16)
 ///     .once(true)
 ///     .spawn()?;
-/// let kinds: Vec<_> = watcher.events().iter().map(|event| event.kind).collect();
-/// assert_eq!(kinds, ["new", "append"]);
-/// assert_eq!(watcher.wait()?.captured.lines, 1);
+/// let events = watcher.events().iter();
+/// let lines = events.filter(|event| event.kind == "append").count();
+/// assert!(lines > 0);
+/// assert_eq!(watcher.wait()?.captured.lines, lines as u64);
 /// # Ok(())
 /// # }
 /// ```

@@ -21,6 +21,7 @@ use crate::limits::{HOT_INTERVAL, TIME_MAX};
 use crate::pure::fold::Fold;
 use crate::pure::ulids::system_random;
 use crate::source::exclude::Exclude;
+use crate::source::globs;
 use crate::source::kind::SourceKind;
 use crate::source::polling::PollingSource;
 use crate::source::roots;
@@ -58,6 +59,11 @@ pub(super) fn prepare(mut asked: WatcherBuilder) -> Result<Prepared, Error> {
     options.files_max = asked.files_max;
     if !asked.globs.is_empty() {
         options.globs = std::mem::take(&mut asked.globs);
+    }
+    // The source compiles them, but only when the home is made and taken.
+    let of_roots = options.roots.iter().filter_map(|root| root.spec.globs.as_ref());
+    for patterns in of_roots.chain([&options.globs]) {
+        globs::compile(patterns)?;
     }
 
     let live = Arc::new(Live::running());
