@@ -116,6 +116,8 @@ struct SnapshotPace {
 pub struct Tally {
     /// Records.
     pub lines: u64,
+    /// Bytes of the logs that they, and blank lines, take.
+    pub bytes: u64,
     /// Files that a record came from.
     pub files: BTreeSet<Ulid>,
     /// Commits.
@@ -189,6 +191,11 @@ impl Capture {
     /// Everything that was committed.
     pub fn fold(&self) -> &Fold {
         &self.fold
+    }
+
+    /// What tells it the time.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
     }
 
     /// What was committed since this capture was opened.

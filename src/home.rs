@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, OsDisk};
 use crate::error::{Error, ErrorKind};
 use crate::limits::LOCK_PATIENCE;
 
@@ -124,6 +124,21 @@ pub fn holder(disk: &dyn Disk) -> Option<u32> {
     let reader = disk.read_from(Path::new(LOCK), 0).ok()?;
     reader.take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
+}
+
+/// Fails where locks and renames are not to be relied on.
+pub fn refuse_network(disk: &OsDisk) -> Result<(), Error> {
+    let path = disk.show(Path::new(""));
+    let kind = disk
+        .network_filesystem()
+        .map_err(|cause| Error::io("cannot look at the filesystem of", &path, cause))?;
+    match kind {
+        None => Ok(()),
+        Some(kind) => Err(Error::new(ErrorKind::Failed, "the home is on a network filesystem:")
+            .at(path)
+            .because(format!("{kind} gives no lock and no rename that can be relied on"))
+            .hint("choose a home on a local disk, or insist with `allow_network_home`")),
+    }
 }
 
 /// Whether a watcher holds the home now.

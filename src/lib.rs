@@ -1,4 +1,29 @@
 //! Keeps every line that programs append to JSONL session logs: verbatim, exactly once, durable.
+//!
+//! A [`Watcher`] is a thread that captures the logs below some roots into a home: a queue of lines, and a ledger that
+//! says where each of them came from.
+//!
+//! ```no_run
+//! use tailspool::Watcher;
+//!
+//! # fn main() -> Result<(), tailspool::error::Error> {
+//! let watcher = Watcher::builder()
+//!     .root("/home/me/.claude/projects")
+//!     .home("/home/me/.local/state/my-program/logs")
+//!     .events(1024)
+//!     .spawn()?;
+//! for event in watcher.events().iter().take(10) {
+//!     println!("{} {}", event.kind, event.path);
+//! }
+//! let outcome = watcher.stop()?;
+//! println!("{} lines captured", outcome.captured.lines);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What waits in the queue is read with [`queue::capture_queue::CaptureQueue`], also while the watcher runs and from
+//! other processes. A program that wants the lines and no queue gives the watcher a sink of its own; **without a home
+//! there is no durable cursor**, and every start reads everything again ([`watcher::WatcherBuilder::sink`]).
 
 pub mod agents;
 pub mod capture;
@@ -27,3 +52,10 @@ pub mod trace;
 pub mod verify;
 pub mod waiting;
 pub mod watcher;
+
+pub use watcher::Watcher;
+
+/// The code in the README is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

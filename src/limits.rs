@@ -164,6 +164,18 @@ pub const FOLLOW_RELIST: Duration = Duration::from_secs(60);
 /// Least time between two writes of `status.json`.
 pub const STATUS_EVERY: Duration = Duration::from_secs(1);
 
+/// Least time between two words about how a backlog is getting on.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// Least time between two words about what was captured, once everything was.
+pub const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// Bytes of a run that is remembered for a sink which keeps no ledger; passed by one block at most.
+pub const HISTORY_RUN_BYTES: u64 = 1024 * 1024;
+
+/// Such runs that are remembered of one file, the first ones.
+pub const HISTORY_RUNS_MAX: usize = 16_384;
+
 /// Records, in one step, that make room for younger ones.
 pub const PRUNE_STEP_RECORDS: u64 = 100;
 

@@ -1,168 +1,199 @@
-//! The engine: one thread that asks a source, fills a capture, and commits in time.
+//! The watcher: a thread that captures until it is told to stop, and the engine in it.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+mod builder;
+mod consumer;
+mod each;
+mod engine;
+mod events;
+mod hashed;
+mod history;
+mod live;
+mod moment;
+mod own_sink;
+mod prepare;
+mod status_file;
 
-use crossbeam_channel::Receiver;
-use serde::Serialize;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
-use crate::capture::{Capture, Tally};
-use crate::cursors;
-use crate::disk::Disk;
-use crate::error::Error;
-use crate::home::{STATUS, STATUS_TMP};
-use crate::limits::{ONCE_TRIES, POLL_BYTES, STATUS_EVERY};
-use crate::source::{Budget, Overview, PollReport, Source, Wake};
-use crate::status::{RootStatus, WatcherStatus};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
-/// What a run tells while it goes on.
-#[derive(Debug, Clone, Copy)]
-pub enum Moment<'a> {
-    /// The first look at the roots is done.
-    Begun(&'a Overview),
-    /// Everything that was found is captured, for the first time.
-    CaughtUp(&'a Overview, &'a Tally),
-}
+use crate::error::{Error, ErrorKind};
+use crate::event::Event;
+use crate::source::{Source, Wake};
+use prepare::{Prepared, Taker};
+use status_file::StatusFile;
 
-/// What a run came to.
-#[derive(Debug)]
-pub struct Outcome {
-    /// What was captured.
-    pub captured: Tally,
-    /// The last look.
-    pub overview: Overview,
-    /// Why the queue took nothing more, if it did not.
-    pub queue_full: Option<String>,
-    /// Bytes that were seen and are not committed.
-    pub left_bytes: u64,
-    /// It ended by itself, not because it was told to.
-    pub complete: bool,
-}
+pub use crate::source::kind::SourceKind;
+pub use builder::WatcherBuilder;
+pub use each::each_event;
+pub use engine::{Outcome, run};
+pub use live::LiveStatus;
+pub use moment::Moment;
 
-/// Captures until it is told to stop or, with `once`, until everything that the first look showed is
-/// captured, is unknown for good, or finds no room.
+/// A thread that watches roots, and captures what is appended to the logs below them.
 ///
-/// Commits before it returns. After an error only a new start goes on; what was not committed is read again.
-pub fn run(
-    mut capture: Capture,
-    source: &mut dyn Source,
-    disk: &dyn Disk,
-    wake: &Receiver<Wake>,
-    once: bool,
-    tell: &mut dyn FnMut(Moment<'_>),
-) -> Result<Outcome, Error> {
-    let mut board = StatusBoard::default();
-    let mut told = Told::default();
-    let complete = loop {
-        if matches!(wake.try_recv(), Ok(Wake::Stop)) {
-            break false;
-        }
-        let report = source.poll(Budget { bytes: POLL_BYTES }, &mut capture)?;
-        capture.tick()?;
-        told.tell(source, &capture, report, once, tell);
-        board.update(disk, source, &capture, Instant::now());
-        let done = report.passes >= ONCE_TRIES || (report.passes > 0 && source.overview().unknown == 0);
-        if once && (report.refused || done) {
-            break true;
-        }
-        // Refused, and there was room again just now: the same is offered once more at once.
-        if report.more && (!report.refused || capture.queue_full().is_none()) {
-            continue;
-        }
-        let deadline = capture
-            .deadline()
-            .unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
-        if source.wait(deadline, wake) == Wake::Stop {
-            break false;
-        }
-    };
-    source.finish(&mut capture)?;
-    capture.commit()?;
-    (board.last, board.stopped) = (None, true);
-    board.update(disk, source, &capture, Instant::now());
-    let queue_full = capture.queue_full().map(str::to_owned);
-    let overview = source.overview();
-    Ok(Outcome {
-        left_bytes: overview.backlog_bytes + capture.uncommitted_bytes(),
-        captured: capture.stop()?,
-        overview,
-        queue_full,
-        complete,
-    })
+/// With a [home](WatcherBuilder::home), what it captured is in the queue there, durable and once, whatever happens to
+/// the process. **Without one there is no durable cursor**: the lines go to a sink or a channel, and a new start reads
+/// everything again.
+///
+/// Dropping it stops it, as [`Watcher::stop`] does, and waits for that; an error is logged then.
+///
+/// ```
+/// use tailspool::Watcher;
+///
+/// # fn main() -> Result<(), tailspool::error::Error> {
+/// let watcher = Watcher::builder()
+///     .root("fixtures/trees")
+///     .scope("fixtures/trees")
+///     .events(16)
+///     .once(true)
+///     .spawn()?;
+/// let events = watcher.events().iter();
+/// let lines = events.filter(|event| event.kind == "append").count();
+/// assert!(lines > 0);
+/// assert_eq!(watcher.wait()?.captured.lines, lines as u64);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Watcher {
+    /// Its loss would stop the engine.
+    stop: Sender<Wake>,
+    /// None once it was joined.
+    thread: Option<JoinHandle<Result<Outcome, Error>>>,
+    events: Receiver<Event>,
+    live: Arc<live::Live>,
 }
 
-#[derive(Default)]
-struct Told {
-    begun: bool,
-    caught_up: bool,
-}
+impl Watcher {
+    /// Collects what is to be watched, and who takes the lines.
+    pub fn builder() -> WatcherBuilder {
+        WatcherBuilder::new()
+    }
 
-impl Told {
-    fn tell(
-        &mut self,
-        source: &dyn Source,
-        capture: &Capture,
-        report: PollReport,
-        once: bool,
-        tell: &mut dyn FnMut(Moment<'_>),
-    ) {
-        if !self.begun {
-            self.begun = true;
-            tell(Moment::Begun(&source.overview()));
-        }
-        // What was taken last may wait for its commit still. With `once` the end says it all.
-        if !once && !self.caught_up && report.passes > 0 && capture.deadline().is_none() {
-            self.caught_up = true;
-            tell(Moment::CaughtUp(&source.overview(), capture.captured()));
-        }
+    fn start(prepared: Prepared) -> Result<Self, Error> {
+        let Prepared {
+            mut source,
+            taker,
+            once,
+            live,
+            events: (sender, events),
+        } = prepared;
+        let (stop, wake) = bounded(1);
+        let shown = Arc::clone(&live);
+        let work = move || {
+            let work = AssertUnwindSafe(|| capture(taker, &mut *source, &shown, &wake, once));
+            let result = catch_unwind(work).unwrap_or_else(|panic| Err(panicked(&*panic)));
+            shown.end(&result);
+            // Whoever sees the end of the events finds the end in the status.
+            drop(sender);
+            result
+        };
+        let thread = std::thread::Builder::new()
+            .name("tailspool".into())
+            .spawn(work)
+            .map_err(|cause| Error::new(ErrorKind::Failed, "cannot start the thread of the watcher").because(cause))?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+            events,
+            live,
+        })
+    }
+
+    /// The events, in order: transitions and lines, as `docs/formats.md` has them.
+    ///
+    /// What comes is said at [`WatcherBuilder::events`]; a line that is longer than 1 MiB comes without its text. The
+    /// channel ends when the watcher has ended and everything in it was received, so that `for event in
+    /// watcher.events()` ends; that of a watcher that was built without events has ended from the start. All that are
+    /// returned here share one queue: each event goes to one of them. The watcher keeps one itself, so that dropping
+    /// them changes nothing.
+    pub fn events(&self) -> Receiver<Event> {
+        self.events.clone()
+    }
+
+    /// How it is doing. Asks nobody, and waits for nothing.
+    pub fn status(&self) -> LiveStatus {
+        self.live.read()
+    }
+
+    /// Tells it to stop, and waits until it has committed what it took. What it came to, or the error that ended it,
+    /// also if that was before; a panic of the caller's own sink is an error too.
+    ///
+    /// It does not wait for room: what a queue, a sink or a channel refuses is left where it is. A sink that is at work
+    /// is waited for: at most for what is left of 1 MiB of lines.
+    pub fn stop(mut self) -> Result<Outcome, Error> {
+        self.tell_to_stop();
+        self.join()
+    }
+
+    /// Waits until it ends by itself: with [`WatcherBuilder::once`] when everything is captured, else only by an error.
+    ///
+    /// A channel of events that is the sink must be read meanwhile, by a receiver that was taken before.
+    pub fn wait(mut self) -> Result<Outcome, Error> {
+        self.join()
+    }
+
+    fn tell_to_stop(&self) {
+        self.live.stop();
+        // One that is there already says the same.
+        let _ = self.stop.try_send(Wake::Stop);
+    }
+
+    fn join(&mut self) -> Result<Outcome, Error> {
+        let ended = self.thread.take().map(JoinHandle::join);
+        ended.map_or_else(
+            || Err(Error::new(ErrorKind::Failed, "the watcher has ended before")),
+            |joined| joined.unwrap_or_else(|panic| Err(panicked(&*panic))),
+        )
     }
 }
 
-/// Writes `status.json` when it would say something new, at most once a second.
-#[derive(Default)]
-struct StatusBoard {
-    last: Option<Instant>,
-    text: Vec<u8>,
-    stopped: bool,
-}
-
-impl StatusBoard {
-    fn update(&mut self, disk: &dyn Disk, source: &dyn Source, capture: &Capture, now: Instant) {
-        if self.last.is_some_and(|last| now.duration_since(last) < STATUS_EVERY) {
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if self.thread.is_none() {
             return;
         }
-        self.last = Some(now);
-        let overview = source.overview();
-        let roots = overview.roots.iter().map(|root| RootStatus {
-            path: root.path.to_string_lossy().into_owned(),
-            agent: root.agent.as_deref().map(str::to_owned),
-            source: "poll".into(),
-        });
-        let status = WatcherStatus {
-            pid: std::process::id(),
-            roots: roots.collect(),
-            backlog_bytes: overview.backlog_bytes + capture.uncommitted_bytes(),
-            queue_full: capture.queue_full().is_some(),
-            unknown: overview.unknown,
-            symlinks: overview.symlinks,
-            stopped: self.stopped,
-        };
-        if let Err(error) = self.write(disk, &status) {
-            log::debug!("{STATUS} was not written: {error}");
+        self.tell_to_stop();
+        if let Err(error) = self.join() {
+            log::error!(code = "watcher.failed"; "{error}");
         }
     }
+}
 
-    fn write(&mut self, disk: &dyn Disk, status: &impl Serialize) -> std::io::Result<()> {
-        let mut text = serde_json::to_vec(status)?;
-        text.push(b'\n');
-        if text == self.text {
-            return Ok(());
+/// The work of the thread.
+fn capture(
+    taker: Taker,
+    source: &mut dyn Source,
+    live: &live::Live,
+    wake: &Receiver<Wake>,
+    once: bool,
+) -> Result<Outcome, Error> {
+    let mut tell = |moment: Moment<'_>| match moment {
+        Moment::Begun(overview) => log::info!("watching {} files, {} bytes", overview.files, overview.bytes),
+        Moment::CaughtUp(overview, tally) => {
+            log::info!("caught up: {} lines captured", tally.lines);
+            live.caught_up(overview, tally);
         }
-        let temporary = Path::new(STATUS_TMP);
-        cursors::remove(disk, temporary)?;
-        disk.create(temporary)?.write_at(&text, 0)?;
-        disk.rename(temporary, Path::new(STATUS))?;
-        self.text = text;
-        Ok(())
+        Moment::Progress(_, tally) | Moment::Minute(_, tally) => log::info!("{} lines captured", tally.lines),
+    };
+    match taker {
+        Taker::Home(consumer, disk) => {
+            let mut boards = live::Boards::new(live, Some(StatusFile::on(&*disk)));
+            engine::drive(*consumer, source, &mut boards, wake, once, &mut tell)
+        }
+        Taker::Own(consumer) => {
+            let mut boards = live::Boards::new(live, None);
+            engine::drive(*consumer, source, &mut boards, wake, once, &mut tell)
+        }
     }
+}
+
+/// The error that a panic becomes.
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Error::new(ErrorKind::Failed, "the watcher panicked:").because(text.unwrap_or("no word about why").to_owned())
 }

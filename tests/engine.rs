@@ -1,9 +1,10 @@
-//! The engine at a full queue: it neither spins nor sleeps through room.
+//! The engine at a full queue: it neither spins nor sleeps through room. And what it tells, and when.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod pipeline;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use tailspool::capture::{Capture, CaptureOptions};
 use tailspool::clock::Clock;
 use tailspool::disk::{Disk, SimDisk};
 use tailspool::error::Error;
-use tailspool::limits::FULL_RETRY;
+use tailspool::limits::{FULL_RETRY, POLL_BYTES, PROGRESS_EVERY, TOLD_EVERY};
 use tailspool::queue::depth::QueueLimits;
 use tailspool::source::polling::PollingSource;
 use tailspool::source::roots::{self, RootSpec};
@@ -21,7 +22,7 @@ use tailspool::source::scope::Scope;
 use tailspool::source::tailer::SourceOptions;
 use tailspool::source::tree::OsTree;
 use tailspool::source::{Budget, EventSink, Overview, PollReport, Source, Wake};
-use tailspool::watcher::run;
+use tailspool::watcher::{Moment, run};
 
 /// The polling source, and a reader that comes at the moment that a test names.
 struct Watched {
@@ -135,4 +136,146 @@ fn a_full_queue_is_waited_for_and_costs_nothing() {
 fn room_that_is_found_after_a_refusal_is_used_at_once() {
     let (_, waits) = watch(true);
     assert_eq!(waits, 0);
+}
+
+/// The polling source, on a clock that a script moves whenever it would wait.
+struct Scripted<F> {
+    source: PollingSource,
+    clock: Arc<TestClock>,
+    /// Goes by while a poll works.
+    poll_time: Duration,
+    begin: Instant,
+    waits: u32,
+    /// What happens in the nth wait, which would end so long after the start.
+    script: F,
+}
+
+impl<F: FnMut(u32, Duration) -> (Duration, Wake) + Send> Source for Scripted<F> {
+    fn poll(&mut self, budget: Budget, sink: &mut dyn EventSink) -> Result<PollReport, Error> {
+        let report = self.source.poll(budget, sink);
+        self.clock.pass(self.poll_time);
+        report
+    }
+
+    fn wait(&mut self, deadline: Instant, _: &Receiver<Wake>) -> Wake {
+        self.waits += 1;
+        let (until, wake) = (self.script)(self.waits, deadline.duration_since(self.begin));
+        self.clock.pass((self.begin + until).duration_since(self.clock.now()));
+        wake
+    }
+
+    fn finish(&mut self, sink: &mut dyn EventSink) -> Result<(), Error> {
+        self.source.finish(sink)
+    }
+
+    fn overview(&self) -> Overview {
+        self.source.overview()
+    }
+}
+
+/// What is told while the script goes on, with the number of lines captured by then.
+fn told(
+    top: &Path,
+    once: bool,
+    poll_time: Duration,
+    script: impl FnMut(u32, Duration) -> (Duration, Wake) + Send,
+) -> Vec<(&'static str, u64)> {
+    let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+    let clock = TestClock::new();
+    let shared: Arc<dyn Clock> = Arc::<TestClock>::clone(&clock);
+    let options = CaptureOptions {
+        commit_interval: Duration::ZERO,
+        ..CaptureOptions::default()
+    };
+    let capture = Capture::open(Arc::clone(&disk), Arc::clone(&shared), counted(), options).unwrap();
+    let scope = Scope::new(None, &[top.to_owned()]).unwrap();
+    let options = SourceOptions {
+        interval: Duration::ZERO,
+        once,
+        ..SourceOptions::new(roots::check(vec![RootSpec::new(top)], &scope, None).unwrap(), scope)
+    };
+    let source = PollingSource::new(options, Box::<OsTree>::default(), shared, capture.fold()).unwrap();
+    let mut scripted = Scripted {
+        source,
+        begin: clock.now(),
+        clock,
+        poll_time,
+        waits: 0,
+        script,
+    };
+    let mut told = Vec::new();
+    let mut tell = |moment: Moment<'_>| {
+        told.push(match moment {
+            Moment::Begun(_) => ("begun", 0),
+            Moment::Progress(_, tally) => ("progress", tally.lines),
+            Moment::CaughtUp(_, tally) => ("caught up", tally.lines),
+            Moment::Minute(_, tally) => ("minute", tally.lines),
+        });
+    };
+    let (_keep, wake) = unbounded();
+    run(capture, &mut scripted, &*disk, &wake, once, &mut tell).unwrap();
+    told
+}
+
+#[test]
+fn what_was_captured_is_told_once_a_minute_and_only_when_there_is_something() {
+    let temp = tempfile::tempdir().unwrap();
+    let log: PathBuf = temp.path().join("a.jsonl");
+    append(&log, "1\n");
+    let (hour, second) = (Duration::from_secs(3600), Duration::from_secs(1));
+    let script = |wait, until| match wait {
+        1 => {
+            assert_eq!(until, hour, "nothing is to be told");
+            append(&log, "2\n");
+            (second, Wake::Look)
+        }
+        2 => {
+            assert_eq!(until, TOLD_EVERY, "it wakes up by itself");
+            append(&log, "3\n");
+            (2 * second, Wake::Look)
+        }
+        3 => {
+            assert_eq!(until, TOLD_EVERY);
+            (until, Wake::Deadline)
+        }
+        // A minute in which nothing comes.
+        4 => {
+            assert_eq!(until, TOLD_EVERY + hour, "all is told");
+            (3 * TOLD_EVERY, Wake::Look)
+        }
+        5 => {
+            append(&log, "4\n");
+            (3 * TOLD_EVERY + second, Wake::Look)
+        }
+        _ => (until, Wake::Stop),
+    };
+    let told = told(temp.path(), false, Duration::ZERO, script);
+    assert_eq!(told, [("begun", 0), ("caught up", 1), ("minute", 3), ("minute", 4)]);
+}
+
+/// A log for five polls, and what is told of it when each takes so long.
+fn told_of_backlog(once: bool, poll_time: Duration) -> Vec<(&'static str, u64)> {
+    let temp = tempfile::tempdir().unwrap();
+    let line = "x".repeat(4095) + "\n";
+    let lines = usize::try_from(POLL_BYTES).unwrap() / line.len();
+    append(&temp.path().join("a.jsonl"), &line.repeat(5 * lines));
+    let mut told = told(temp.path(), once, poll_time, |_, until| (until, Wake::Stop));
+    assert_eq!(told.remove(0), ("begun", 0));
+    if !once {
+        assert_eq!(told.pop(), Some(("caught up", 5 * lines as u64)));
+    }
+    assert!(told.is_sorted(), "{told:?}");
+    told
+}
+
+#[test]
+fn progress_is_told_while_a_backlog_is_read_and_not_too_often() {
+    for once in [false, true] {
+        let each = told_of_backlog(once, PROGRESS_EVERY);
+        assert!(each.iter().all(|told| told.0 == "progress"), "{each:?}");
+        assert!(each.len() >= 3, "{each:?}");
+        let second = told_of_backlog(once, PROGRESS_EVERY / 2);
+        assert!(second.len() < each.len() && !second.is_empty(), "{second:?}");
+        assert_eq!(told_of_backlog(once, Duration::ZERO), []);
+    }
 }

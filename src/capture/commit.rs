@@ -99,11 +99,13 @@ impl Capture {
         self.last_commit = Some(self.clock.now());
         self.captured.commits += 1;
         for entry in &self.open.entries {
-            let (lines, file_id) = match entry {
-                Entry::Captured(run) => (run.lines, run.file_id),
-                Entry::Settled(settled) => (1, settled.file_id),
+            let (lines, bytes, file_id) = match entry {
+                Entry::Captured(run) => (run.lines, run.to - run.from, run.file_id),
+                // Its bytes count with its newline, as in the ledger.
+                Entry::Settled(settled) => (1, 0, settled.file_id),
                 _ => continue,
             };
+            self.captured.bytes += bytes;
             if lines > 0 {
                 self.captured.lines += lines;
                 self.captured.files.insert(file_id);

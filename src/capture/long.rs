@@ -1,6 +1,6 @@
 //! A line that does not fit in memory: streamed from its file into a batch of its own.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -207,22 +207,6 @@ fn run_of(line: &dyn LongLine, mut hasher: blake3::Hasher, evidence: Option<Evid
     run.to = line.offset() + line.length() + 1;
     (run.hasher, run.evidence) = (hasher, evidence);
     run
-}
-
-/// Whether a line is one complete JSON object, by a reading of its own.
-pub(super) fn is_object(line: &dyn LongLine) -> Result<bool, Changed> {
-    let mut text = io::BufReader::with_capacity(PIECE_BYTES, line.read());
-    let first = loop {
-        let piece = text.fill_buf().map_err(|_| Changed)?;
-        let Some(byte) = piece.first().copied() else {
-            return Ok(false);
-        };
-        if !byte.is_ascii_whitespace() {
-            break byte;
-        }
-        text.consume(1);
-    };
-    Ok(first == b'{' && is_json_stream(text).map_err(|_| Changed)?)
 }
 
 /// Writes the envelope of `line`; returns the hash of the line.

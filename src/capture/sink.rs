@@ -8,7 +8,7 @@ use ulid::Ulid;
 
 use super::Capture;
 use super::entries::{of_fact, of_skipped, of_transition};
-use super::long::{Long, is_object};
+use super::long::Long;
 use super::open::Stamp;
 use crate::error::Error;
 use crate::event::Event;
@@ -16,8 +16,9 @@ use crate::ledger::history;
 use crate::limits::READ_BYTES;
 use crate::pure::chain::Chain;
 use crate::pure::lines::{Line, lines};
-use crate::pure::record::{Ending, LogFile, Traits};
+use crate::pure::record::{Ending, LogFile};
 use crate::show::Shown;
+use crate::source::object::{is_long_object, is_object};
 use crate::source::{
     Block, Changed, EventSink, Fact, First, LongLine, LongVerdict, SettleVerdict, Transition, Verdict,
 };
@@ -108,7 +109,7 @@ impl EventSink for Capture {
                 Err(_) => return Ok(SettleVerdict::Changed),
             }
         }
-        match is_object(tail) {
+        match is_long_object(tail) {
             Ok(true) => {}
             Ok(false) => return Ok(SettleVerdict::Waits),
             Err(Changed) => return Ok(SettleVerdict::Changed),
@@ -191,8 +192,7 @@ impl Capture {
         if before.is_some_and(|before| before.hash == blake3::hash(&bytes)) {
             return Ok(SettleVerdict::Known);
         }
-        let is_object = |text: &str| text.trim_ascii_start().starts_with('{') && Traits::of(text).json;
-        if !str::from_utf8(&bytes).is_ok_and(is_object) {
+        if !is_object(&bytes) {
             return Ok(SettleVerdict::Waits);
         }
         let line = Line {

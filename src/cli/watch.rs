@@ -180,6 +180,7 @@ fn say_moment(common: &Common, disk: &dyn Disk, moment: Moment<'_>) {
                 count(captured.lines, "line")
             ));
         }
+        Moment::Progress(..) | Moment::Minute(..) => {}
     }
 }
 

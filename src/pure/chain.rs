@@ -72,16 +72,25 @@ impl Chain {
                 let Ok(hash) = blake3::Hash::from_hex(&run.blake3) else {
                     return;
                 };
-                let at = self.runs.partition_point(|known| known.from < run.from);
                 let lines = run.lines + run.blank + u64::from(run.settled.is_some());
                 let (from, to) = (run.from, run.to);
-                self.runs.insert(at, Run { from, to, lines, hash });
+                self.insert(Run { from, to, lines, hash });
             }
-            Entry::Truncate(cut) => self
-                .runs
-                .retain(|run| run.to <= cut.kept || cut.kept_from.is_some_and(|from| run.from >= from)),
+            Entry::Truncate(cut) => self.cut(cut.kept, cut.kept_from),
             _ => {}
         }
+    }
+
+    /// Adds a run at its place.
+    pub fn insert(&mut self, run: Run) {
+        let at = self.runs.partition_point(|known| known.from < run.from);
+        self.runs.insert(at, run);
+    }
+
+    /// Only what ends up to `kept`, and what begins from `kept_from` on, still stands.
+    pub fn cut(&mut self, kept: u64, kept_from: Option<u64>) {
+        self.runs
+            .retain(|run| run.to <= kept || kept_from.is_some_and(|from| run.from >= from));
     }
 
     /// Physical lines of the runs below `to`.

@@ -3,6 +3,8 @@
 pub mod exclude;
 mod fetched;
 pub mod globs;
+pub mod kind;
+pub mod object;
 pub mod polling;
 mod recheck;
 pub mod roots;
