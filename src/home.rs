@@ -137,7 +137,7 @@ pub fn refuse_network(disk: &OsDisk) -> Result<(), Error> {
         Some(kind) => Err(Error::new(ErrorKind::Failed, "the home is on a network filesystem:")
             .at(path)
             .because(format!("{kind} gives no lock and no rename that can be relied on"))
-            .hint("choose a home on a local disk, or insist with `allow_network_home`")),
+            .hint("choose a home on a local disk, or insist with --allow-network-home; in a program, with `allow_network_home`")),
     }
 }
 

@@ -86,6 +86,9 @@ pub const FORERUNNERS_MAX: usize = 16;
 /// Open handles kept for recently active files. Half of `RLIMIT_NOFILE` bounds it too.
 pub const HANDLES_MAX: usize = 256;
 
+/// Paths that could not be looked at that a status names; the others are counted.
+pub const UNKNOWN_SHOWN_MAX: usize = 5;
+
 /// One look that finds more than this to read is logged, once a cursor.
 pub const LARGE_GROWTH_BYTES: u64 = 10 * 1024 * 1024;
 
@@ -166,6 +169,9 @@ pub const STATUS_EVERY: Duration = Duration::from_secs(1);
 
 /// Least time between two words about how a backlog is getting on.
 pub const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// Least time between two lines about it, where no terminal shows a bar.
+pub const PROGRESS_LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Least time between two words about what was captured, once everything was.
 pub const TOLD_EVERY: Duration = Duration::from_secs(60);

@@ -14,6 +14,7 @@ use crate::home::{QUARANTINE, STATUS, holder, is_held};
 use crate::ledger::current_fold;
 use crate::pure::name::{Name, parse_ulid};
 use crate::queue::depth::{disk_is_full, list};
+use crate::source;
 
 /// A root in a status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,24 @@ pub struct RootStatus {
     pub agent: Option<String>,
     /// `poll` or `notify`.
     pub source: String,
+}
+
+/// A path that could not be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnknownPath {
+    /// As text.
+    pub path: String,
+    /// What the last try said.
+    pub why: String,
+}
+
+impl From<&source::UnknownPath> for UnknownPath {
+    fn from(unknown: &source::UnknownPath) -> Self {
+        Self {
+            path: unknown.path.to_string_lossy().into_owned(),
+            why: unknown.why.clone(),
+        }
+    }
 }
 
 /// `status.json`: what a watcher says of itself.
@@ -37,8 +56,17 @@ pub struct WatcherStatus {
     pub backlog_bytes: u64,
     /// The source is not reading.
     pub queue_full: bool,
+    /// Why.
+    #[serde(default)]
+    pub queue_full_why: Option<String>,
+    /// It is reading; else all of the backlog is lines without their newline.
+    #[serde(default)]
+    pub at_work: bool,
     /// Paths that could not be looked at.
     pub unknown: u64,
+    /// The first few of them.
+    #[serde(default)]
+    pub unknown_first: Vec<UnknownPath>,
     /// Symlinks left alone.
     pub symlinks: u64,
     /// It came to its end; false while it runs, and when it was killed.
@@ -78,12 +106,9 @@ pub struct Status {
     pub quarantined: u64,
     /// The last commit.
     pub last_commit: Option<LastCommit>,
-    /// Paths that the watcher could not look at; only in words, the JSON is fixed.
+    /// What the watcher, or the last one, said of itself; only in words, the JSON is fixed.
     #[serde(skip)]
-    pub unknown: u64,
-    /// The last watcher was killed; only in words.
-    #[serde(skip)]
-    pub killed: bool,
+    pub told: Option<WatcherStatus>,
 }
 
 /// The last commit.
@@ -107,9 +132,6 @@ pub fn read(disk: &dyn Disk, now: SystemTime) -> Result<Status, Error> {
         .first_key_value()
         .map(|(name, (kind, meta))| age(name, *kind, *meta, now));
     let full_now = disk.space().is_ok_and(disk_is_full);
-    let unwatched = |board: &WatcherStatus| (board.backlog_bytes, board.unknown);
-    let killed = !watching && board.as_ref().is_some_and(|board| !board.stopped);
-    let (backlog_bytes, unknown) = board.as_ref().map_or((0, 0), unwatched);
     Ok(Status {
         watching,
         pid: if watching { holder(disk) } else { None },
@@ -117,7 +139,7 @@ pub fn read(disk: &dyn Disk, now: SystemTime) -> Result<Status, Error> {
             .as_ref()
             .filter(|_| watching)
             .map_or(full_now, |board| board.queue_full),
-        roots: board.map(|board| board.roots).unwrap_or_default(),
+        roots: board.as_ref().map(|board| board.roots.clone()).unwrap_or_default(),
         files: fold.followed() as u64,
         files_gone: fold.gone() as u64,
         captured_lines: fold.captured_lines,
@@ -126,14 +148,13 @@ pub fn read(disk: &dyn Disk, now: SystemTime) -> Result<Status, Error> {
         pending_records: depth.records,
         pending_bytes: depth.bytes,
         oldest_pending_seconds: oldest.map(|age| age.as_secs_f64()),
-        backlog_bytes,
+        backlog_bytes: board.as_ref().map_or(0, |board| board.backlog_bytes),
         quarantined: quarantined(disk),
         last_commit: fold.at.map(|at| LastCommit {
             number: fold.commit,
             at,
         }),
-        unknown,
-        killed,
+        told: board,
     })
 }
 

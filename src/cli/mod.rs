@@ -14,6 +14,7 @@ mod setup;
 mod status;
 mod table;
 mod talk;
+mod telling;
 mod trace;
 mod usage;
 mod verify;
@@ -22,6 +23,7 @@ mod watch;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueHint};
 use log::LevelFilter;
@@ -190,6 +192,16 @@ pub fn main() -> ExitCode {
             talk::error(&error);
             Exit::of(error.kind()).into()
         }
+    }
+}
+
+/// A time as people say it.
+fn time(time: Duration) -> String {
+    let all = time.as_secs();
+    match all {
+        0..60 => format!("{all}.{} s", time.subsec_millis() / 100),
+        60..3600 => format!("{} min {} s", all / 60, all % 60),
+        _ => format!("{} h {} min", all / 3600, all / 60 % 60),
     }
 }
 

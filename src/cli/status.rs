@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use super::{Common, Exit};
+use super::{Common, Exit, tilde, time};
 use crate::error::{Error, ErrorKind};
 use crate::show::{Shown, bytes, count};
 use crate::status::{Status, read};
@@ -54,8 +54,7 @@ fn nothing() -> Status {
         backlog_bytes: 0,
         quarantined: 0,
         last_commit: None,
-        unknown: 0,
-        killed: false,
+        told: None,
     }
 }
 
@@ -64,12 +63,15 @@ fn table(status: &Status) -> String {
     let mut row = |name: &str, value: String| {
         let _ = write!(
             out,
-            "{}{name:<9}{}",
+            "{}{name:<9} {}",
             if name == "capture" { "" } else { "\n" },
             Shown::text(&value)
         );
     };
     row("capture", verdict(status));
+    for unknown in status.told.iter().flat_map(|told| &told.unknown_first) {
+        row("unknown", format!("{}: {}", tilde(&unknown.path), unknown.why));
+    }
     let pid = status.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
     row(
         "watcher",
@@ -80,35 +82,20 @@ fn table(status: &Status) -> String {
         },
     );
     for root in &status.roots {
-        row("root", format!("{} ({})", root.path, root.source));
+        let agent = root
+            .agent
+            .as_ref()
+            .map(|agent| format!("{agent}, "))
+            .unwrap_or_default();
+        row("root", format!("{} ({agent}{})", tilde(&root.path), root.source));
     }
     row(
         "files",
         format!("{} followed, {} gone", status.files, status.files_gone),
     );
-    row(
-        "captured",
-        format!(
-            "{}, {}",
-            count(status.captured_lines, "line"),
-            bytes(status.captured_bytes)
-        ),
-    );
-    let age = status
-        .oldest_pending_seconds
-        .map(|age| format!(", the oldest for {age:.0} s"));
-    row(
-        "waiting",
-        match status.pending_records {
-            0 => "nothing".into(),
-            records => format!(
-                "{}, {}{}",
-                count(records, "record"),
-                bytes(status.pending_bytes),
-                age.unwrap_or_default()
-            ),
-        },
-    );
+    let (lines, size) = (count(status.captured_lines, "line"), bytes(status.captured_bytes));
+    row("captured", format!("{lines}, {size} since the home was made"));
+    row("waiting", waiting(status));
     if status.quarantined > 0 {
         row(
             "damaged",
@@ -121,26 +108,52 @@ fn table(status: &Status) -> String {
     out
 }
 
-/// Is everything captured?
+/// Is anything waiting?
+fn waiting(status: &Status) -> String {
+    let age = status.oldest_pending_seconds.map(|age| {
+        format!(
+            ", the oldest for {}",
+            time(Duration::try_from_secs_f64(age).unwrap_or_default())
+        )
+    });
+    match status.pending_records {
+        0 => "nothing".into(),
+        records => format!(
+            "{}, {}{}; tailspool drain --peek shows them",
+            count(records, "record"),
+            bytes(status.pending_bytes),
+            age.unwrap_or_default()
+        ),
+    }
+}
+
+/// Is everything captured, and if not, why?
 fn verdict(status: &Status) -> String {
     let backlog = bytes(status.backlog_bytes);
+    let told = status.told.as_ref();
     if status.queue_full {
-        return "stopped: the queue or its disk is full; the logs still hold what is missing".into();
+        let why = told
+            .filter(|_| status.watching)
+            .and_then(|told| told.queue_full_why.as_deref());
+        let why = why.unwrap_or("the queue or its disk is full");
+        return format!("stopped: {why}; drain it or make room, the logs still hold what is missing ({backlog} seen)");
     }
-    if status.killed {
+    if !status.watching && told.is_some_and(|told| !told.stopped) {
         return "not known: the watcher was killed; start it again, and it goes on where it stopped".into();
     }
-    if status.unknown > 0 {
-        return format!(
-            "not everything: {} could not be looked at",
-            count(status.unknown, "path")
-        );
+    let unknown = told.map_or(0, |told| told.unknown);
+    if unknown > 0 {
+        return format!("not everything: {} could not be looked at", count(unknown, "path"));
     }
+    let at_work = told.is_some_and(|told| told.at_work);
     match (status.watching, status.last_commit.is_some(), status.backlog_bytes) {
         (_, false, 0) => "nothing was captured yet".into(),
         (true, _, 0) => "everything is captured".into(),
-        (true, _, _) => format!("{backlog} are not captured yet: work in progress, or lines without their newline"),
+        (true, _, _) if at_work => format!("not yet everything: {backlog} of a backlog are being read"),
+        (true, _, _) => format!("everything but {backlog} of unfinished lines, which wait for their newline"),
         (false, _, 0) => "everything was captured when the watcher stopped; what was written since is not".into(),
-        (false, _, _) => format!("{backlog} were not captured when the watcher stopped, nor is what was written since"),
+        (false, _, _) => {
+            format!("all but {backlog} was captured when the watcher stopped; what was written since is not")
+        }
     }
 }

@@ -5,8 +5,10 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 use anstyle::{AnsiColor, Style};
+use indicatif::ProgressBar;
 use log::{Level, LevelFilter};
 
 use crate::error::{Error, ErrorKind};
@@ -26,7 +28,33 @@ fn put(label: Option<(&str, Style)>, text: &str) {
         Some((label, style)) if has_colours(&std::io::stderr()) => format!("{style}{label}:{style:#} {text}\n"),
         Some((label, _)) => format!("{label}: {text}\n"),
     };
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    let write = || {
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    };
+    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*bar {
+        None => write(),
+        Some(bar) => bar.suspend(write),
+    }
+}
+
+/// The bar that is on the screen: a line is printed above it.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// From now on a bar is on the screen.
+pub(super) fn put_bar(bar: ProgressBar) {
+    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
+}
+
+/// There is none any more.
+pub(super) fn take_bar() {
+    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
+/// Whether standard error is a terminal on which something can be drawn and drawn over.
+pub(super) fn moves() -> bool {
+    let terminal = std::env::var_os("TERM").filter(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && terminal.is_some_and(|terminal| terminal != "dumb")
 }
 
 fn of(colour: AnsiColor) -> Style {

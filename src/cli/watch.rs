@@ -9,15 +9,17 @@ use signal_hook::iterator::Signals;
 
 use super::options::{SettingsArgs, exclude_in_force, scope_in_force};
 use super::roots::roots_in_force;
+use super::telling::Telling;
 use super::{Common, Exit};
 use crate::capture::{Capture, CaptureOptions};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Begin, SourceName, user_home};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, ErrorKind};
+use crate::home::refuse_network;
 use crate::limits::HOT_INTERVAL;
 use crate::pure::ulids::system_random;
-use crate::queue::depth::{QueueLimits, list};
+use crate::queue::depth::QueueLimits;
 use crate::show::{Shown, bytes, count};
 use crate::source::Wake;
 use crate::source::polling::PollingSource;
@@ -54,7 +56,9 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     }
 
     let disk = OsDisk::create(&home)?;
-    refuse_network_home(&disk, settings.allow_network_home.value)?;
+    if !settings.allow_network_home.value {
+        refuse_network(&disk)?;
+    }
     let place = disk
         .place()
         .map_err(|cause| Error::io("cannot look at the home", &home, cause))?;
@@ -92,9 +96,11 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     // Until there is another one.
     let (SourceName::Auto | SourceName::Poll) = settings.source.value;
     let mut source = PollingSource::new(source_options, Box::<OsTree>::default(), clock, capture.fold())?;
-    let mut tell = |moment: Moment<'_>| say_moment(common, &*disk, moment);
+    let mut telling = Telling::new(common, &*disk);
+    let mut tell = |moment: Moment<'_>| telling.tell(moment);
     let outcome = watcher::run(capture, &mut source, &*disk, &wake, args.once, &mut tell)?;
-    say_end(common, &*disk, &outcome);
+    let named = common.home.as_ref().map(|home| Shown::path(home).to_string());
+    telling.end(&outcome, named.as_deref());
     if args.once {
         judge_once(&outcome)
     } else {
@@ -122,20 +128,6 @@ pub(super) fn signals() -> Result<Receiver<Wake>, Error> {
     Ok(wake)
 }
 
-fn refuse_network_home(disk: &OsDisk, allowed: bool) -> Result<(), Error> {
-    let path = disk.show("".as_ref());
-    let kind = disk
-        .network_filesystem()
-        .map_err(|cause| Error::io("cannot look at the filesystem of", &path, cause))?;
-    match kind.filter(|_| !allowed) {
-        None => Ok(()),
-        Some(kind) => Err(Error::new(ErrorKind::Failed, "the home is on a network filesystem:")
-            .at(path)
-            .because(format!("{kind} gives no lock and no rename that can be relied on"))
-            .hint("choose a home on a local disk with --home DIR, or insist with --allow-network-home")),
-    }
-}
-
 /// Prints events until standard output takes no more.
 fn event_printer() -> impl FnMut(&crate::event::Event) {
     let mut open = true;
@@ -150,56 +142,6 @@ fn event_printer() -> impl FnMut(&crate::event::Event) {
             log::warn!("no more events are printed: {error}; capturing goes on");
         }
     }
-}
-
-fn say_moment(common: &Common, disk: &dyn Disk, moment: Moment<'_>) {
-    match moment {
-        Moment::Begun(overview) => {
-            let roots: Vec<_> = overview
-                .roots
-                .iter()
-                .map(|root| Shown::path(&root.path).to_string())
-                .collect();
-            let room = disk
-                .space()
-                .map_or("room unknown".into(), |space| format!("{} free", bytes(space.free)));
-            common.say(format_args!(
-                "watching {}: {}, {} ({room})",
-                roots.join(", "),
-                count(overview.files, "file"),
-                bytes(overview.bytes)
-            ));
-        }
-        Moment::CaughtUp(overview, captured) => {
-            let but = match overview.unknown {
-                0 => String::new(),
-                unknown => format!(", but {} could not be looked at", count(unknown, "path")),
-            };
-            common.say(format_args!(
-                "caught up: {} captured{but}",
-                count(captured.lines, "line")
-            ));
-        }
-        Moment::Progress(..) | Moment::Minute(..) => {}
-    }
-}
-
-fn say_end(common: &Common, disk: &dyn Disk, outcome: &Outcome) {
-    let waiting = list(disk).map(|listing| listing.depth().records).unwrap_or_default();
-    let lines = count(outcome.captured.lines, "line");
-    let files = count(outcome.captured.files.len() as u64, "file");
-    let home = common
-        .home
-        .as_ref()
-        .map(|home| format!(" --home {}", Shown::path(home)));
-    let how = match waiting {
-        0 => String::new(),
-        _ => format!("; read with: tailspool drain --peek{}", home.unwrap_or_default()),
-    };
-    common.say(format_args!(
-        "captured {lines} of {files}; {} in the queue{how}",
-        count(waiting, "record")
-    ));
 }
 
 /// `--once` has failed when something is left that it should have captured.

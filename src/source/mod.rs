@@ -321,6 +321,15 @@ pub struct WatchedPath {
     pub agent: Option<Arc<str>>,
 }
 
+/// A path that could not be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownPath {
+    /// Absolute.
+    pub path: PathBuf,
+    /// What the last try said.
+    pub why: String,
+}
+
 /// What a source knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overview {
@@ -334,6 +343,10 @@ pub struct Overview {
     pub backlog_bytes: u64,
     /// Paths that could not be looked at.
     pub unknown: u64,
+    /// The first few of them.
+    pub unknown_first: Vec<UnknownPath>,
     /// Symlinks left alone.
     pub symlinks: u64,
+    /// Something waits for its turn; else all of the backlog is lines without their newline, or unknown.
+    pub at_work: bool,
 }

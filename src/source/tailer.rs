@@ -13,11 +13,11 @@ use super::globs::{self, Globs};
 use super::roots::Root;
 use super::scope::Scope;
 use super::tree::Tree;
-use super::{Budget, EventSink, Overview, PollReport};
+use super::{Budget, EventSink, Overview, PollReport, UnknownPath};
 use crate::clock::Clock;
 use crate::disk::HomePlace;
 use crate::error::Error;
-use crate::limits::{HOT_INTERVAL, INTERVAL, TURN_COST_BYTES};
+use crate::limits::{HOT_INTERVAL, INTERVAL, TURN_COST_BYTES, UNKNOWN_SHOWN_MAX};
 use crate::pure::fold::{FileState, Fold};
 use crate::pure::identity::Identity;
 use crate::pure::ulids::{Ulids, system_random};
@@ -159,8 +159,8 @@ pub struct Tailer {
     sweep: u64,
     ids: Ulids,
     fetched: Fetched,
-    /// Paths that could not be looked at, and the sweep of the last try.
-    unknown: BTreeMap<PathBuf, u64>,
+    /// Paths that could not be looked at.
+    unknown: BTreeMap<PathBuf, Unknown>,
     /// What was said of a path, by its code.
     told: BTreeSet<(PathBuf, &'static str)>,
     symlinks: BTreeSet<PathBuf>,
@@ -192,6 +192,13 @@ enum FirstPass {
     ToCome,
     /// This sweep has made it, and its files wait for their turns.
     Now(u64),
+}
+
+/// A path that could not be looked at.
+struct Unknown {
+    /// The sweep of the last try.
+    tried: u64,
+    why: String,
 }
 
 /// A file that waits for its turn.
@@ -334,7 +341,9 @@ impl Tailer {
             roots: self.roots.iter().filter_map(WatchedRoot::told).collect(),
             files: (self.table.files.len() - self.formers.len()) as u64,
             unknown: self.unknown.len() as u64 + self.failing_formers(),
+            unknown_first: self.unknown_first(),
             symlinks: self.symlinks.len() as u64,
+            at_work: !self.work.is_empty(),
             ..Overview::default()
         };
         for tracked in self.table.files.values() {
@@ -348,6 +357,15 @@ impl Tailer {
             overview.backlog_bytes += queued.size;
         }
         overview
+    }
+
+    fn unknown_first(&self) -> Vec<UnknownPath> {
+        let unknown = self.unknown.iter().take(UNKNOWN_SHOWN_MAX);
+        let shown = unknown.map(|(path, unknown)| UnknownPath {
+            path: path.clone(),
+            why: unknown.why.clone(),
+        });
+        shown.collect()
     }
 
     /// How many former files cannot be read, beside the paths that cannot be looked at.

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::pure::identity::{Evidence, Window};
 use crate::pure::record::{LogFile, SettledTail};
 use crate::source::{Changed, LongLine};
@@ -39,6 +41,10 @@ impl LongLine for Hashed<'_> {
 
     fn length(&self) -> u64 {
         self.line.length()
+    }
+
+    fn mtime(&self) -> Timestamp {
+        self.line.mtime()
     }
 
     fn number(&self) -> Option<u64> {

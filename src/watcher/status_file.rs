@@ -10,7 +10,7 @@ use crate::cursors;
 use crate::disk::Disk;
 use crate::home::{STATUS, STATUS_TMP};
 use crate::limits::STATUS_EVERY;
-use crate::status::{RootStatus, WatcherStatus};
+use crate::status::{RootStatus, UnknownPath, WatcherStatus};
 
 /// Writes `status.json` when it would say something new, at most once a second, and at the end.
 pub(super) struct StatusFile<'a> {
@@ -61,7 +61,10 @@ impl Board for StatusFile<'_> {
             roots: roots.collect(),
             backlog_bytes: overview.backlog_bytes + glance.consumer.uncommitted_bytes(),
             queue_full: glance.consumer.queue_full().is_some(),
+            queue_full_why: glance.consumer.queue_full().map(str::to_owned),
+            at_work: overview.at_work,
             unknown: overview.unknown,
+            unknown_first: overview.unknown_first.iter().map(UnknownPath::from).collect(),
             symlinks: overview.symlinks,
             stopped: glance.ended,
         };

@@ -66,7 +66,8 @@ impl Tailer {
         let waits = tracked.racy_until.is_some() || tracked.has_untried_tail();
         let is_cold = tracked.hot_until.is_none_or(|until| now >= until) && !waits;
         let last = is_cold && tracked.hot_until.is_some();
-        let tried = self.unknown.get(&*tracked.cursor.file.path) == Some(&self.sweep);
+        let unknown = self.unknown.get(&*tracked.cursor.file.path);
+        let tried = unknown.is_some_and(|unknown| unknown.tried == self.sweep);
         let (turn, is_quiet) = match found {
             Ok(stat) if tracked.is_unmoved(&stat, now) => (tracked.may_settle(now), is_cold),
             // What is unknown is tried once a sweep, also below a root that is not there, where no sweep finds it.

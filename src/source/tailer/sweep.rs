@@ -77,7 +77,7 @@ impl Tailer {
         let (sweep, queued, missing) = (self.sweep, &self.queued, &self.missing);
         let waits = |path: &Path| queued.contains_key(bytes(path)) || missing.contains(bytes(path));
         self.unknown
-            .retain(|path, tried| *tried == sweep || waits(path) || walk.hides(path));
+            .retain(|path, unknown| unknown.tried == sweep || waits(path) || walk.hides(path));
         let (unknown, symlinks) = (&self.unknown, &self.symlinks);
         self.told
             .retain(|(path, _)| unknown.contains_key(path) || symlinks.contains(path));

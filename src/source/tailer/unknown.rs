@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ulid::Ulid;
 
 use super::table::Key;
-use super::{LOOK_FAILED, Tailer, Turn};
+use super::{LOOK_FAILED, Tailer, Turn, Unknown};
 use crate::pure::step::Why;
 use crate::show::Shown;
 
@@ -19,7 +19,7 @@ impl Tailer {
         if error.kind() == std::io::ErrorKind::NotFound {
             // The next sweep says whether it is gone. Of one that was read to its end, nothing is unknown.
             if self.tracked_at(key).is_none_or(|tracked| tracked.seen.is_none()) {
-                self.unknown.insert(key.0.to_path_buf(), self.sweep);
+                self.count_unknown(&key.0, "it was gone when it was to be read");
             }
             return Turn::Unknown;
         }
@@ -35,9 +35,17 @@ impl Tailer {
         Turn::Unknown
     }
 
+    fn count_unknown(&mut self, path: &Path, why: &str) {
+        let unknown = Unknown {
+            tried: self.sweep,
+            why: why.to_owned(),
+        };
+        self.unknown.insert(path.to_owned(), unknown);
+    }
+
     /// Counts a path as unknown. Whether this is still to be told.
-    pub(super) fn is_news(&mut self, path: &Path, code: &'static str) -> bool {
-        self.unknown.insert(path.to_owned(), self.sweep);
+    fn is_news(&mut self, path: &Path, code: &'static str, why: &str) -> bool {
+        self.count_unknown(path, why);
         self.told.insert((path.to_owned(), code))
     }
 
@@ -75,7 +83,7 @@ impl Tailer {
         let is_news = if self.formers.contains(&id) {
             self.fails_for_the_first_time(id)
         } else {
-            self.is_news(&path, NO_ROOM)
+            self.is_news(&path, NO_ROOM, "a line of it does not fit the disk")
         };
         if is_news {
             let shown = Shown::path(&path).to_string();
@@ -92,7 +100,12 @@ impl Tailer {
             Why::RootMissing => "watcher.root_missing",
             Why::OtherDevice => "watcher.other_device",
         };
-        if !self.is_news(path, code) {
+        let shown_why = match why {
+            Why::Failed | Why::Vanished => cause,
+            Why::RootMissing => "it is not there",
+            Why::OtherDevice => "it is on another device than before",
+        };
+        if !self.is_news(path, code, shown_why) {
             return;
         }
         let shown = Shown::path(path).to_string();

@@ -1,0 +1,228 @@
+//! What `watch` says while it goes on: at the start what is watched, a bar or lines while a backlog is read, one line
+//! when it has caught up, one a minute after that if something was captured, and at the end what it came to.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Common, talk, tilde, time};
+use crate::capture::Tally;
+use crate::disk::Disk;
+use crate::limits::PROGRESS_LINE_EVERY;
+use crate::queue::depth::list;
+use crate::show::{bytes, count};
+use crate::source::{Overview, WatchedPath};
+use crate::watcher::{Moment, Outcome};
+
+/// The words of a bar are those of the lines: its own rate and time left jump about.
+const BAR: &str = "{wide_bar} {percent:>3} %  {msg}";
+
+/// Tells people.
+pub(super) struct Telling<'a> {
+    common: &'a Common,
+    disk: &'a dyn Disk,
+    begun: Instant,
+    shown: Shown,
+    /// Of the backlog, as far as it is known.
+    total_bytes: u64,
+    /// Records that were spoken of.
+    told_lines: u64,
+}
+
+/// How a backlog is shown.
+enum Shown {
+    Bar(Option<ProgressBar>),
+    /// With the time of the last line.
+    Lines(Instant),
+    Nothing,
+}
+
+impl<'a> Telling<'a> {
+    pub(super) fn new(common: &'a Common, disk: &'a dyn Disk) -> Self {
+        let begun = Instant::now();
+        let shown = match (common.quiet, talk::moves()) {
+            (true, _) => Shown::Nothing,
+            (false, true) => Shown::Bar(None),
+            (false, false) => Shown::Lines(begun),
+        };
+        Self {
+            common,
+            disk,
+            begun,
+            shown,
+            total_bytes: 0,
+            told_lines: 0,
+        }
+    }
+
+    /// One moment of a run.
+    pub(super) fn tell(&mut self, moment: Moment<'_>) {
+        match moment {
+            Moment::Begun(overview) => self.common.say(format_args!("{}", self.watching(overview))),
+            Moment::Progress(overview, tally) => self.progress(overview, tally),
+            Moment::CaughtUp(overview, tally) => {
+                self.end_bar();
+                let (lines, size) = (count(tally.lines, "line"), bytes(tally.bytes));
+                let but = match overview.unknown {
+                    0 => String::new(),
+                    unknown => format!(", but {} could not be looked at", count(unknown, "path")),
+                };
+                let time = time(self.begun.elapsed());
+                self.common.say(format_args!(
+                    "caught up: {lines} captured, {size} in {time}{but}; watching on, Ctrl-C ends it"
+                ));
+                self.told_lines = tally.lines;
+            }
+            Moment::Minute(_, tally) => {
+                let more = tally.lines - std::mem::replace(&mut self.told_lines, tally.lines);
+                self.common.say(format_args!(
+                    "captured {more} more, {}; {} in the queue",
+                    count(tally.lines, "line"),
+                    count(self.waiting(), "record")
+                ));
+            }
+        }
+    }
+
+    /// The end of a run.
+    pub(super) fn end(&mut self, outcome: &Outcome, home: Option<&str>) {
+        self.end_bar();
+        let waiting = self.waiting();
+        let how = match (waiting, home) {
+            (0, _) => String::new(),
+            (_, None) => "; read with: tailspool drain --peek".to_owned(),
+            (_, Some(home)) => format!("; read with: tailspool drain --peek --home {home}"),
+        };
+        self.common.say(format_args!(
+            "captured {} of {}; {} in the queue{how}",
+            count(outcome.captured.lines, "line"),
+            count(outcome.captured.files.len() as u64, "file"),
+            count(waiting, "record")
+        ));
+    }
+
+    fn watching(&self, overview: &Overview) -> String {
+        let roots: Vec<_> = overview.roots.iter().map(named).collect();
+        let room = self
+            .disk
+            .space()
+            .map_or("room unknown".into(), |space| format!("{} free", bytes(space.free)));
+        format!(
+            "watching {}: {}, {} ({room})",
+            roots.join(", "),
+            count(overview.files, "file"),
+            bytes(overview.bytes)
+        )
+    }
+
+    fn progress(&mut self, overview: &Overview, tally: &Tally) {
+        // What was taken and not committed is in neither of them.
+        self.total_bytes = self.total_bytes.max(tally.bytes + overview.backlog_bytes);
+        let now = Instant::now();
+        let (total, since) = (self.total_bytes, now.duration_since(self.begun));
+        match &mut self.shown {
+            Shown::Bar(bar) => {
+                let bar = bar.get_or_insert_with(begin_bar);
+                bar.set_message(progress_words(tally, total, since));
+                bar.update(|bar| {
+                    bar.set_len(total);
+                    bar.set_pos(tally.bytes);
+                });
+            }
+            Shown::Lines(last) => {
+                if now.duration_since(*last) >= PROGRESS_LINE_EVERY {
+                    *last = now;
+                    let words = progress_words(tally, total, since);
+                    self.common.say(format_args!("captured {words}"));
+                }
+            }
+            Shown::Nothing => {}
+        }
+    }
+
+    fn end_bar(&mut self) {
+        if let Shown::Bar(bar) = &mut self.shown {
+            talk::take_bar();
+            if let Some(bar) = bar.take() {
+                bar.finish_and_clear();
+            }
+        }
+    }
+
+    fn waiting(&self) -> u64 {
+        list(self.disk)
+            .map(|listing| listing.depth().records)
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Telling<'_> {
+    /// An error is told below the bar, not in it.
+    fn drop(&mut self) {
+        self.end_bar();
+    }
+}
+
+fn begin_bar() -> ProgressBar {
+    let bar = ProgressBar::no_length();
+    if let Ok(style) = ProgressStyle::with_template(BAR) {
+        bar.set_style(style);
+    }
+    talk::put_bar(bar.clone());
+    bar
+}
+
+fn named(root: &WatchedPath) -> String {
+    let path = tilde(&root.path.to_string_lossy());
+    match &root.agent {
+        Some(agent) => format!("{path} ({agent})"),
+        None => path,
+    }
+}
+
+/// How far a backlog is.
+fn progress_words(tally: &Tally, total_bytes: u64, since: Duration) -> String {
+    let rate = rate_bytes(tally.bytes, since);
+    let left = (total_bytes - tally.bytes).checked_div(rate);
+    let left = left.map_or_else(String::new, |left| {
+        format!(", {} left", time(Duration::from_secs(left)))
+    });
+    format!(
+        "{} of {}, {}, {}/s{left}",
+        bytes(tally.bytes),
+        bytes(total_bytes),
+        count(tally.lines, "line"),
+        bytes(rate)
+    )
+}
+
+/// Bytes a second.
+fn rate_bytes(done: u64, since: Duration) -> u64 {
+    let millis = since.as_millis().max(1);
+    u64::try_from(u128::from(done) * 1000 / millis).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_progress_says_bytes_lines_rate_and_time_left() {
+        let tally = Tally {
+            lines: 1000,
+            bytes: 30 << 20,
+            ..Tally::default()
+        };
+        let words = progress_words(&tally, 90 << 20, Duration::from_secs(10));
+        assert_eq!(words, "30.0 MiB of 90.0 MiB, 1000 lines, 3.0 MiB/s, 20.0 s left");
+        let none = progress_words(&Tally::default(), 5, Duration::ZERO);
+        assert_eq!(none, "0 B of 5 B, 0 lines, 0 B/s");
+    }
+
+    #[test]
+    fn a_time_is_said_in_the_units_that_matter() {
+        let said = |millis| time(Duration::from_millis(millis));
+        assert_eq!([said(0), said(59_960), said(60_000)], ["0.0 s", "59.9 s", "1 min 0 s"]);
+        assert_eq!([said(3_599_000), said(7_380_000)], ["59 min 59 s", "2 h 3 min"]);
+    }
+}
