@@ -44,17 +44,17 @@ struct Cli {
 struct Common {
     /// Where tailspool keeps its queue and its ledger [default: `$TAILSPOOL_HOME`, else `home` of the config file, else
     /// the platform's state directory plus `tailspool`, on Linux ~/.local/state/tailspool]
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Where is it kept?")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Where is it kept")]
     home: Option<PathBuf>,
     /// The config file [default: `$TAILSPOOL_CONFIG`, else tailspool/tailspool.toml or tailspool.toml in the platform's
     /// config directory, on Linux ~/.config]
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Where is it kept?")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Where is it kept")]
     config: Option<PathBuf>,
     /// Read no config file: nothing is excluded then but what the command line excludes
-    #[arg(long, global = true, conflicts_with = "config", help_heading = "Where is it kept?")]
+    #[arg(long, global = true, conflicts_with = "config", help_heading = "Where is it kept")]
     no_config: bool,
     /// Say more on standard error: -v what is done, -vv how. `RUST_LOG` sets it in detail
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "What is printed?")]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "What is printed")]
     verbose: u8,
     /// Say nothing but errors on standard error
     #[arg(
@@ -62,7 +62,7 @@ struct Common {
         long,
         global = true,
         conflicts_with = "verbose",
-        help_heading = "What is printed?"
+        help_heading = "What is printed"
     )]
     quiet: bool,
 }

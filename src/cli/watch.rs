@@ -32,10 +32,10 @@ pub(super) struct Args {
     settings: SettingsArgs,
     /// Capture what is there now, up to the size that each file has at its first look, and end. Exits 1 if
     /// something could not be looked at, the queue is full, or a signal ends it before
-    #[arg(long, help_heading = "Which of their lines?")]
+    #[arg(long, help_heading = "Which of their lines")]
     once: bool,
     /// Print each event, once it is committed, as a JSON line on standard output
-    #[arg(long, help_heading = "What is printed?")]
+    #[arg(long, help_heading = "What is printed")]
     events: bool,
 }
 
