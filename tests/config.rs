@@ -390,11 +390,8 @@ fn the_file_is_the_one_asked_for_or_that_of_the_environment_or_the_one_in_the_co
     assert_eq!(read(&[("TAILSPOOL_CONFIG", "")], &[]), is("3s", true));
     write(&sandbox, "asked.toml", "interval = '6s'");
     assert_eq!(read(&[env], &["--config", "asked.toml"]), is("6s", true));
-    assert_eq!(
-        read(&[env], &["--config", ""]),
-        is("3s", true),
-        "and does not ask the environment"
-    );
+    assert_eq!(read(&[env], &["--config", ""]), is("5s", true));
+    assert_eq!(read(&[], &["--config", ""]), is("3s", true));
     assert_eq!(read(&[env], &["--no-config"]), is("2s", false));
     assert_eq!(read(&[], &["--config", "/dev/null"]), is("2s", true));
     sandbox

@@ -15,10 +15,12 @@ mod usage;
 mod verify;
 mod watch;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::builder::OsStringValueParser;
 use clap::{Parser, Subcommand, ValueHint};
 use log::LevelFilter;
 
@@ -48,8 +50,8 @@ struct Common {
     home: Option<PathBuf>,
     /// The config file [default: `$TAILSPOOL_CONFIG`, else tailspool/tailspool.toml or tailspool.toml in the platform's
     /// config directory, on Linux ~/.config]
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Where is it kept")]
-    config: Option<PathBuf>,
+    #[arg(long, global = true, value_name = "FILE", value_parser = OsStringValueParser::new(), value_hint = ValueHint::FilePath, help_heading = "Where is it kept")]
+    config: Option<OsString>,
     /// Read no config file: nothing is excluded then but what the command line excludes
     #[arg(long, global = true, conflicts_with = "config", help_heading = "Where is it kept")]
     no_config: bool,
@@ -73,7 +75,7 @@ impl Common {
         if self.no_config {
             return Ok(Place::Ignored);
         }
-        find(self.config.as_deref())
+        find(self.config.as_deref().map(Path::new))
     }
 
     /// What the config file says, if there is one.

@@ -24,7 +24,12 @@ pub(super) struct LookArgs {
     /// Never open what this pattern names, with everything below it, nor what the config file excludes. A pattern
     /// without `/` goes by the name of a file or directory, one that begins with `/` or `~/` by the whole path, another
     /// one by the path below ROOT. Can be given more than once
-    #[arg(long, value_name = "PATTERN", help_heading = "Which logs")]
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        allow_hyphen_values = true,
+        help_heading = "Which logs"
+    )]
     exclude: Vec<String>,
 }
 
