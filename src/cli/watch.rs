@@ -1,6 +1,7 @@
 //! `tailspool watch`.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
@@ -11,7 +12,7 @@ use super::options::{SettingsArgs, exclude_in_force, roots_in_force, scope_in_fo
 use super::{Common, Exit};
 use crate::capture::{Capture, CaptureOptions};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Begin, SourceName, user_home};
+use crate::config::{Begin, Origin, Settings, SourceName, user_home};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, ErrorKind};
 use crate::limits::HOT_INTERVAL;
@@ -52,6 +53,7 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
         exclude.refuse(root, user_home().as_deref())?;
     }
 
+    let elsewhere = Some(&home).filter(|_| must_be_told(common, &settings)).cloned();
     let disk = OsDisk::create(&home)?;
     refuse_network_home(&disk, settings.allow_network_home.value)?;
     let place = disk
@@ -59,7 +61,40 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
         .map_err(|cause| Error::io("cannot look at the home", &home, cause))?;
     let disk: Arc<dyn Disk> = Arc::new(disk);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let options = CaptureOptions {
+    let mut capture = Capture::open(
+        Arc::clone(&disk),
+        Arc::clone(&clock),
+        system_random(),
+        capture_options(&settings),
+    )?;
+    if args.events {
+        capture.observe(Box::new(event_printer()));
+    }
+    let mut source_options = source_options(settings, args.once, SourceOptions::new(roots, scope));
+    source_options.home = Some(place);
+    source_options.exclude = exclude;
+    let mut source = PollingSource::new(source_options, Box::<OsTree>::default(), clock, capture.fold())?;
+    let mut tell = |moment: Moment<'_>| say_moment(common, &*disk, moment);
+    let outcome = watcher::run(capture, &mut source, &*disk, &wake, args.once, &mut tell)?;
+    say_end(common, &*disk, &outcome, elsewhere.as_deref());
+    if args.once {
+        judge_once(&outcome)
+    } else {
+        Ok(Exit::Well)
+    }
+}
+
+/// Whether a drain must be told which home it is.
+fn must_be_told(common: &Common, settings: &Settings) -> bool {
+    match settings.home.origin {
+        Origin::CommandLine => true,
+        Origin::File { .. } => common.config.is_some(),
+        Origin::Default | Origin::Env(_) => false,
+    }
+}
+
+fn capture_options(settings: &Settings) -> CaptureOptions {
+    CaptureOptions {
         commit_interval: settings.commit_interval.value,
         limits: QueueLimits {
             records_max: settings.max_pending_records.value,
@@ -67,37 +102,21 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
         },
         on_full: settings.on_full.value,
         layout: settings.layout.value,
-    };
-    let mut capture = Capture::open(Arc::clone(&disk), Arc::clone(&clock), system_random(), options)?;
-    if args.events {
-        capture.observe(Box::new(event_printer()));
     }
-    let mut source_options = SourceOptions::new(roots, scope);
-    source_options.home = Some(place);
-    source_options.globs = settings.glob.value;
-    source_options.exclude = exclude;
-    source_options.from_end = settings.from.value == Begin::End;
-    source_options.files_max = settings
-        .max_files
-        .value
-        .map(|max| usize::try_from(max).unwrap_or(usize::MAX));
-    // With `--once` a walk is repeated only for what could not be looked at.
-    source_options.interval = if args.once {
-        HOT_INTERVAL
-    } else {
-        settings.interval.value
-    };
-    source_options.once = args.once;
+}
+
+fn source_options(settings: Settings, once: bool, options: SourceOptions) -> SourceOptions {
     // Until there is another one.
     let (SourceName::Auto | SourceName::Poll) = settings.source.value;
-    let mut source = PollingSource::new(source_options, Box::<OsTree>::default(), clock, capture.fold())?;
-    let mut tell = |moment: Moment<'_>| say_moment(common, &*disk, moment);
-    let outcome = watcher::run(capture, &mut source, &*disk, &wake, args.once, &mut tell)?;
-    say_end(common, &*disk, &outcome);
-    if args.once {
-        judge_once(&outcome)
-    } else {
-        Ok(Exit::Well)
+    let files_max = settings.max_files.value;
+    SourceOptions {
+        globs: settings.glob.value,
+        from_end: settings.from.value == Begin::End,
+        files_max: files_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
+        // With `--once` a walk is repeated only for what could not be looked at.
+        interval: if once { HOT_INTERVAL } else { settings.interval.value },
+        once,
+        ..options
     }
 }
 
@@ -182,14 +201,12 @@ fn say_moment(common: &Common, disk: &dyn Disk, moment: Moment<'_>) {
     }
 }
 
-fn say_end(common: &Common, disk: &dyn Disk, outcome: &Outcome) {
+/// What came of it; `elsewhere` is the home, when a drain must be told of it.
+fn say_end(common: &Common, disk: &dyn Disk, outcome: &Outcome, elsewhere: Option<&Path>) {
     let waiting = list(disk).map(|listing| listing.depth().records).unwrap_or_default();
     let lines = count(outcome.captured.lines, "line");
     let files = count(outcome.captured.files.len() as u64, "file");
-    let home = common
-        .home
-        .as_ref()
-        .map(|home| format!(" --home {}", Shown::path(home)));
+    let home = elsewhere.map(|home| format!(" --home {}", Shown::path(home)));
     let how = match waiting {
         0 => String::new(),
         _ => format!("; read with: tailspool drain --peek{}", home.unwrap_or_default()),
