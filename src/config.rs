@@ -4,6 +4,7 @@
 //! line goes before the file, and the file before the default; only scopes and excludes add up, so that what the file
 //! excludes stays excluded whatever is asked for.
 
+mod cells;
 mod document;
 mod file;
 mod keys;
@@ -18,5 +19,5 @@ pub use keys::{KEYS, nearest};
 pub use layer::{Given, Layer, Origin};
 pub use place::{Place, find, user_home};
 pub use print::{to_json, to_toml};
-pub use settings::{Settings, defaults, home_of};
+pub use settings::{Settings, home_of};
 pub use value::{Begin, SourceName, at_least_one, bytes_or_unit, duration, show_bytes, show_duration};

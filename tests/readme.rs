@@ -29,6 +29,8 @@ fn the_demo_runs_as_printed_in_any_directory() {
         .current_dir(temp.path())
         .env("PATH", path)
         .env_remove("RUST_LOG")
+        .env_remove("TAILSPOOL_CONFIG")
+        .env_remove("XDG_CONFIG_HOME")
         .env("HOME", "")
         .output()
         .unwrap();

@@ -11,7 +11,7 @@ pub(super) struct Args {
     #[command(flatten)]
     settings: SettingsArgs,
     /// Print one line of JSON instead of TOML
-    #[arg(long, help_heading = "What is printed?")]
+    #[arg(long, help_heading = "What is printed")]
     json: bool,
 }
 

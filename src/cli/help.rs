@@ -18,7 +18,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
 ];
 
 /// The words of clap's own command, which it adds when it is built.
-const HELP: (&str, &str) = ("help", "Print this message, or the help of a command");
+const HELP: (&str, &str) = ("help", "Print this message or the help of the given subcommand(s)");
 
 /// Columns that the list of commands takes at most.
 const WIDTH: usize = 100;
@@ -32,26 +32,27 @@ pub(super) fn command() -> Command {
 
 fn template(command: &Command) -> StyledStr {
     let header = command.get_styles().get_header();
+    let groups = GROUPS.map(|(question, verbs)| {
+        let verbs = verbs.iter().map(|verb| entry(command, verb)).collect::<String>();
+        format!("{header}{question}{header:#}\n{verbs}\n")
+    });
+    let groups = groups.concat();
+    format!(
+        "{{before-help}}{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}\
+         {header}Options of every command:{header:#}\n{{options}}{{after-help}}"
+    )
+    .into()
+}
+
+/// A command, and beside it what it does.
+fn entry(command: &Command, verb: &str) -> String {
     let literal = command.get_styles().get_literal();
-    let width = command
-        .get_subcommands()
-        .map(|verb| verb.get_name().len())
-        .max()
-        .unwrap_or(0);
-    let mut text = String::from("{before-help}{about-with-newline}\n{usage-heading} {usage}\n\n");
-    for (question, verbs) in GROUPS {
-        text += &format!("{header}{question}{header:#}\n");
-        for verb in verbs {
-            let about = about(command, verb);
-            let indent = width + 4;
-            let lines = wrapped(&about, WIDTH - indent);
-            let lines = lines.join(&format!("\n{:indent$}", ""));
-            text += &format!("  {literal}{verb:<width$}{literal:#}  {lines}\n");
-        }
-        text.push('\n');
-    }
-    text += &format!("{header}Options of every command:{header:#}\n{{options}}{{after-help}}");
-    text.into()
+    let names = command.get_subcommands().map(|verb| verb.get_name().len());
+    let width = names.max().unwrap_or(0);
+    let indent = width + 4;
+    let lines = wrapped(&about(command, verb), WIDTH - indent);
+    let lines = lines.join(&format!("\n{:indent$}", ""));
+    format!("  {literal}{verb:<width$}{literal:#}  {lines}\n")
 }
 
 /// The first line of what a command says of itself.

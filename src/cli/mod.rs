@@ -20,11 +20,13 @@ mod usage;
 mod verify;
 mod watch;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::OsStringValueParser;
 use clap::{Parser, Subcommand, ValueHint};
 use log::LevelFilter;
 
@@ -50,17 +52,17 @@ struct Cli {
 struct Common {
     /// Where tailspool keeps its queue and its ledger [default: `$TAILSPOOL_HOME`, else `home` of the config file, else
     /// the platform's state directory plus `tailspool`, on Linux ~/.local/state/tailspool]
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Where is it kept?")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Where is it kept")]
     home: Option<PathBuf>,
     /// The config file [default: `$TAILSPOOL_CONFIG`, else tailspool/tailspool.toml or tailspool.toml in the platform's
     /// config directory, on Linux ~/.config]
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Where is it kept?")]
-    config: Option<PathBuf>,
+    #[arg(long, global = true, value_name = "FILE", value_parser = OsStringValueParser::new(), value_hint = ValueHint::FilePath, help_heading = "Where is it kept")]
+    config: Option<OsString>,
     /// Read no config file: nothing is excluded then but what the command line excludes
-    #[arg(long, global = true, conflicts_with = "config", help_heading = "Where is it kept?")]
+    #[arg(long, global = true, conflicts_with = "config", help_heading = "Where is it kept")]
     no_config: bool,
     /// Say more on standard error: -v what is done, -vv how. `RUST_LOG` sets it in detail
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "What is printed?")]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "What is printed")]
     verbose: u8,
     /// Say nothing but errors on standard error
     #[arg(
@@ -68,7 +70,7 @@ struct Common {
         long,
         global = true,
         conflicts_with = "verbose",
-        help_heading = "What is printed?"
+        help_heading = "What is printed"
     )]
     quiet: bool,
 }
@@ -79,7 +81,7 @@ impl Common {
         if self.no_config {
             return Ok(Place::Ignored);
         }
-        find(self.config.as_deref())
+        find(self.config.as_deref().map(Path::new))
     }
 
     /// What the config file says, if there is one.

@@ -19,12 +19,17 @@ use crate::source::scope::Scope;
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct LookArgs {
     /// Let logs lie in DIR too, beside $HOME and the scopes of the config file. Can be given more than once
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Which logs?")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Which logs")]
     scope: Vec<PathBuf>,
     /// Never open what this pattern names, with everything below it, nor what the config file excludes. A pattern
     /// without `/` goes by the name of a file or directory, one that begins with `/` or `~/` by the whole path, another
     /// one by the path below ROOT. Can be given more than once
-    #[arg(long, value_name = "PATTERN", help_heading = "Which logs?")]
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        allow_hyphen_values = true,
+        help_heading = "Which logs"
+    )]
     exclude: Vec<String>,
 }
 
@@ -54,48 +59,44 @@ pub(super) struct SettingsArgs {
     look: LookArgs,
     /// Which files are logs: a pattern without `/` goes by the name, another by the path below ROOT. Can be given more
     /// than once [default: *.jsonl]
-    #[arg(long, value_name = "PATTERN", help_heading = "Which logs?")]
+    #[arg(long, value_name = "PATTERN", help_heading = "Which logs")]
     glob: Vec<String>,
     /// Watch at most N files of each ROOT, the first ones by path; the others are left alone [default: no limit]
-    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Which logs?")]
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Which logs")]
     max_files: Option<u64>,
     /// Where files begin that are found by the first look at a ROOT which this home never saw: at their start, or
     /// behind their last newline [default: start]
-    #[arg(long, value_name = "WHERE", help_heading = "Which of their lines?")]
+    #[arg(long, value_name = "WHERE", help_heading = "Which of their lines")]
     from: Option<Begin>,
     /// What finds the changes [default: auto]
-    #[arg(
-        long,
-        value_name = "SOURCE",
-        help_heading = "When are they seen, and when are they durable?"
-    )]
+    #[arg(long, value_name = "SOURCE", help_heading = "When are they seen, and when durable")]
     source: Option<SourceName>,
     /// Time between two walks of the trees, as a number and a unit (500ms, 2s, 1m), at most 24h. Files that changed in
     /// the last minute are looked at every 100 ms [default: 2s]
-    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "When are they seen, and when are they durable?")]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "When are they seen, and when durable")]
     interval: Option<Duration>,
     /// Least time between two commits, as above, unless a batch is full (8 MiB or 8192 records) [default: 100ms]
-    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "When are they seen, and when are they durable?")]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "When are they seen, and when durable")]
     commit_interval: Option<Duration>,
     /// Stop reading while this many records are pending [default: no limit but the disk, which counts as full when less
     /// than 1 GiB or 5 % of it is free, whichever is less]
-    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "How much may wait?")]
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "How much may wait")]
     max_pending_records: Option<u64>,
     /// Stop reading while this much is pending, in bytes or with a unit (2GiB, 500MiB); passed by one record at most
     /// [default: no limit but the disk]
-    #[arg(long, value_name = "SIZE", value_parser = bytes_or_unit, help_heading = "How much may wait?")]
+    #[arg(long, value_name = "SIZE", value_parser = bytes_or_unit, help_heading = "How much may wait")]
     max_pending_bytes: Option<u64>,
     /// When the queue is full: stop reading until there is room, or drop the oldest records, in steps of about 100,
     /// each noted in pending/.overflow-audit.log. Never the newest file, nor one that a reader holds [default: wait]
-    #[arg(long, value_name = "WHAT", help_heading = "How much may wait?")]
+    #[arg(long, value_name = "WHAT", help_heading = "How much may wait")]
     on_full: Option<OnFull>,
     /// How records lie in the queue: all of a commit in one file, or each in a file of its own, for programs that read
     /// one record a file [default: batch]
-    #[arg(long, value_name = "LAYOUT", help_heading = "Where is it kept?")]
+    #[arg(long, value_name = "LAYOUT", help_heading = "Where is it kept")]
     layout: Option<Layout>,
     /// Take a home on a network filesystem, where locks and renames are not to be relied on [default: false]
     #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        help_heading = "Where is it kept?")]
+        help_heading = "Where is it kept")]
     allow_network_home: Option<bool>,
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::tilde;
 use crate::config::{Origin, Settings, user_home};
-use crate::discover::{Around, Discovery, agent_of, discover};
+use crate::discover::{Around, Discovery, Known, agent_of, discover};
 use crate::error::{Error, ErrorKind};
 use crate::show::Shown;
 use crate::source::exclude::Exclude;
@@ -40,9 +40,8 @@ pub(super) fn roots_in_force(settings: &Settings, scope: &Scope, exclude: &Exclu
 pub(super) fn discovered(scope: &Scope, exclude: &Exclude) -> Discovery {
     let home = user_home();
     let mut discovery = discover(&around(home.as_deref().map(Path::new), scope));
-    discovery
-        .known
-        .retain(|known| !exclude.covers(&known.root(), Path::new("")));
+    let is_open = |known: &Known| exclude.refuse(&known.root(), home.as_deref()).is_ok();
+    discovery.known.retain(is_open);
     discovery
 }
 
@@ -87,7 +86,7 @@ pub(super) fn looked_for(discovery: &Discovery) -> String {
 
 fn none_found(discovery: &Discovery) -> Error {
     Error::new(ErrorKind::Failed, "no agent's session logs were found").hint(format!(
-        "name the directory that the logs are in: tailspool watch DIR; looked for {}",
+        "name the directory that the logs are in: tailspool watch DIR, or roots = [\"DIR\"] in the config file; looked for {}",
         looked_for(discovery)
     ))
 }

@@ -1,6 +1,7 @@
 //! What `watch` says while it goes on: at the start what is watched, a bar or lines while a backlog is read, one line
 //! when it has caught up, one a minute after that if something was captured, and at the end what it came to.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -84,14 +85,14 @@ impl<'a> Telling<'a> {
         }
     }
 
-    /// The end of a run.
-    pub(super) fn end(&mut self, outcome: &Outcome, home: Option<&str>) {
+    /// The end of a run; `elsewhere` is the home, when a drain must be told of it.
+    pub(super) fn end(&mut self, outcome: &Outcome, elsewhere: Option<&Path>) {
         self.end_bar();
         let waiting = self.waiting();
-        let how = match (waiting, home) {
+        let how = match (waiting, elsewhere) {
             (0, _) => String::new(),
             (_, None) => "; read with: tailspool drain --peek".to_owned(),
-            (_, Some(home)) => format!("; read with: tailspool drain --peek --home {home}"),
+            (_, Some(home)) => format!("; read with: tailspool drain --peek --home {}", home.display()),
         };
         self.common.say(format_args!(
             "captured {} of {}; {} in the queue{how}",

@@ -23,9 +23,10 @@ fn tell(error: clap::Error, args: &[OsString]) -> Exit {
     match error.kind() {
         ClapKind::DisplayHelp | ClapKind::DisplayVersion => {
             let text = error.render();
-            let text = match talk::has_colours(&std::io::stdout()) {
-                true => text.ansi().to_string(),
-                false => text.to_string(),
+            let text = if talk::has_colours(&std::io::stdout()) {
+                text.ansi().to_string()
+            } else {
+                text.to_string()
             };
             let _ = std::io::stdout().write_all(text.as_bytes());
             Exit::Well

@@ -13,14 +13,14 @@ use super::telling::Telling;
 use super::{Common, Exit};
 use crate::capture::{Capture, CaptureOptions};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Begin, SourceName, user_home};
+use crate::config::{Begin, Origin, Settings, SourceName, user_home};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, ErrorKind};
 use crate::home::refuse_network;
 use crate::limits::HOT_INTERVAL;
 use crate::pure::ulids::system_random;
 use crate::queue::depth::QueueLimits;
-use crate::show::{Shown, bytes, count};
+use crate::show::{bytes, count};
 use crate::source::Wake;
 use crate::source::polling::PollingSource;
 use crate::source::roots;
@@ -35,10 +35,10 @@ pub(super) struct Args {
     settings: SettingsArgs,
     /// Capture what is there now, up to the size that each file has at its first look, and end. Exits 1 if
     /// something could not be looked at, the queue is full, or a signal ends it before
-    #[arg(long, help_heading = "Which of their lines?")]
+    #[arg(long, help_heading = "Which of their lines")]
     once: bool,
     /// Print each event, once it is committed, as a JSON line on standard output
-    #[arg(long, help_heading = "What is printed?")]
+    #[arg(long, help_heading = "What is printed")]
     events: bool,
 }
 
@@ -55,6 +55,7 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
         exclude.refuse(root, user_home().as_deref())?;
     }
 
+    let elsewhere = Some(&home).filter(|_| must_be_told(common, &settings)).cloned();
     let disk = OsDisk::create(&home)?;
     if !settings.allow_network_home.value {
         refuse_network(&disk)?;
@@ -64,7 +65,41 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
         .map_err(|cause| Error::io("cannot look at the home", &home, cause))?;
     let disk: Arc<dyn Disk> = Arc::new(disk);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let options = CaptureOptions {
+    let mut capture = Capture::open(
+        Arc::clone(&disk),
+        Arc::clone(&clock),
+        system_random(),
+        capture_options(&settings),
+    )?;
+    if args.events {
+        capture.observe(Box::new(event_printer()));
+    }
+    let mut source_options = source_options(settings, args.once, SourceOptions::new(roots, scope));
+    source_options.home = Some(place);
+    source_options.exclude = exclude;
+    let mut source = PollingSource::new(source_options, Box::<OsTree>::default(), clock, capture.fold())?;
+    let mut telling = Telling::new(common, &*disk);
+    let mut tell = |moment: Moment<'_>| telling.tell(moment);
+    let outcome = watcher::run(capture, &mut source, &*disk, &wake, args.once, &mut tell)?;
+    telling.end(&outcome, elsewhere.as_deref());
+    if args.once {
+        judge_once(&outcome)
+    } else {
+        Ok(Exit::Well)
+    }
+}
+
+/// Whether a drain must be told which home it is.
+fn must_be_told(common: &Common, settings: &Settings) -> bool {
+    match settings.home.origin {
+        Origin::CommandLine => true,
+        Origin::File { .. } => common.config.is_some(),
+        Origin::Default | Origin::Env(_) => false,
+    }
+}
+
+fn capture_options(settings: &Settings) -> CaptureOptions {
+    CaptureOptions {
         commit_interval: settings.commit_interval.value,
         limits: QueueLimits {
             records_max: settings.max_pending_records.value,
@@ -72,39 +107,21 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
         },
         on_full: settings.on_full.value,
         layout: settings.layout.value,
-    };
-    let mut capture = Capture::open(Arc::clone(&disk), Arc::clone(&clock), system_random(), options)?;
-    if args.events {
-        capture.observe(Box::new(event_printer()));
     }
-    let mut source_options = SourceOptions::new(roots, scope);
-    source_options.home = Some(place);
-    source_options.globs = settings.glob.value;
-    source_options.exclude = exclude;
-    source_options.from_end = settings.from.value == Begin::End;
-    source_options.files_max = settings
-        .max_files
-        .value
-        .map(|max| usize::try_from(max).unwrap_or(usize::MAX));
-    // With `--once` a walk is repeated only for what could not be looked at.
-    source_options.interval = if args.once {
-        HOT_INTERVAL
-    } else {
-        settings.interval.value
-    };
-    source_options.once = args.once;
+}
+
+fn source_options(settings: Settings, once: bool, options: SourceOptions) -> SourceOptions {
     // Until there is another one.
     let (SourceName::Auto | SourceName::Poll) = settings.source.value;
-    let mut source = PollingSource::new(source_options, Box::<OsTree>::default(), clock, capture.fold())?;
-    let mut telling = Telling::new(common, &*disk);
-    let mut tell = |moment: Moment<'_>| telling.tell(moment);
-    let outcome = watcher::run(capture, &mut source, &*disk, &wake, args.once, &mut tell)?;
-    let named = common.home.as_ref().map(|home| Shown::path(home).to_string());
-    telling.end(&outcome, named.as_deref());
-    if args.once {
-        judge_once(&outcome)
-    } else {
-        Ok(Exit::Well)
+    let files_max = settings.max_files.value;
+    SourceOptions {
+        globs: settings.glob.value,
+        from_end: settings.from.value == Begin::End,
+        files_max: files_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
+        // With `--once` a walk is repeated only for what could not be looked at.
+        interval: if once { HOT_INTERVAL } else { settings.interval.value },
+        once,
+        ..options
     }
 }
 

@@ -37,7 +37,7 @@ impl<'a> Entry<'a> {
     /// The same key with one of the values in it.
     pub(super) fn with(self, value: &'a Spanned<DeValue<'a>>) -> Self {
         let at = value.span().start;
-        Self { value, at, ..self }
+        Self { at, value, ..self }
     }
 }
 

@@ -93,9 +93,9 @@ impl Document<'_> {
     fn take(&self, entry: Entry<'_>, layer: &mut Layer) -> Result<(), Error> {
         match entry.key {
             "home" => layer.home = Some(self.place(entry)?),
-            "roots" => layer.roots = self.each(entry, |this, entry| this.root(entry))?,
-            "scope" => layer.scope = self.each(entry, |this, entry| this.place(entry))?,
-            "exclude" => layer.exclude = self.each(entry, |this, entry| this.exclude(entry))?,
+            "roots" => layer.roots = self.each(entry, Self::root)?,
+            "scope" => layer.scope = self.each(entry, Self::place)?,
+            "exclude" => layer.exclude = self.each(entry, Self::exclude)?,
             "glob" => layer.glob = Some(self.given(entry.at, self.globs(entry)?)),
             "from" => layer.from = Some(self.choice(entry)?),
             "max-files" => layer.max_files = Some(self.number(entry, false, at_least_one)?),

@@ -64,6 +64,11 @@ impl<T> Given<T> {
         Self::new(value, Origin::CommandLine)
     }
 
+    /// The same origin with what becomes of the value.
+    pub fn shown<U>(&self, show: impl FnOnce(&T) -> U) -> Given<U> {
+        Given::new(show(&self.value), self.origin.clone())
+    }
+
     /// The same origin with another value.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Given<U> {
         Given::new(change(self.value), self.origin)

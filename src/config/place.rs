@@ -33,9 +33,10 @@ pub fn user_home() -> Option<OsString> {
 ///
 /// Fails as [`ErrorKind::Usage`] when the config directory holds two.
 pub fn find(asked: Option<&Path>) -> Result<Place, Error> {
-    let asked = asked.map(Path::to_owned);
-    let asked = asked.or_else(|| std::env::var_os("TAILSPOOL_CONFIG").map(PathBuf::from));
-    match (asked.filter(|path| !path.as_os_str().is_empty()), config_dir()) {
+    let named = |path: &PathBuf| !path.as_os_str().is_empty();
+    let asked = asked.map(Path::to_owned).filter(named);
+    let env = || std::env::var_os("TAILSPOOL_CONFIG").map(PathBuf::from).filter(named);
+    match (asked.or_else(env), config_dir()) {
         (Some(path), _) => Ok(Place::File(path)),
         (None, Some(directory)) => find_in(&directory),
         (None, None) => Ok(Place::Nowhere),

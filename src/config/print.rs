@@ -1,33 +1,16 @@
 //! What is in force, as a file that could be read, and as JSON.
 
-use std::path::Path;
+use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use super::cells::{Cell, Row, rows};
 use super::layer::{Given, Origin};
 use super::place::Place;
 use super::settings::Settings;
-use super::value::{show_bytes, show_duration};
 use crate::show::Shown;
-use crate::source::roots::RootSpec;
-
-/// A value that can be written into a file, or why it cannot.
-enum Cell {
-    Value(Value),
-    /// Nothing is set; in words.
-    Unset(&'static str),
-    /// A path that TOML has no text for.
-    NotText(std::path::PathBuf),
-}
-
-/// A key with its value, or with its values.
-enum Row {
-    One(&'static str, Given<Cell>),
-    Many(&'static str, Vec<Given<Cell>>, &'static str),
-}
 
 /// A TOML document that sets what is in force, with the origin of each value behind it.
 pub fn to_toml(settings: &Settings, place: &Place) -> String {
@@ -108,7 +91,9 @@ fn quoted(text: &str) -> String {
     for character in text.chars() {
         match character {
             '"' | '\\' => out.extend(['\\', character]),
-            _ if crate::show::is_unsafe(character) => out += &format!("\\U{:08X}", u32::from(character)),
+            _ if crate::show::is_unsafe(character) => {
+                let _ = write!(out, "\\U{:08X}", u32::from(character));
+            }
             _ => out.push(character),
         }
     }
@@ -138,112 +123,4 @@ fn with_origin(given: &Given<Cell>) -> Value {
         }
     };
     entry
-}
-
-fn rows(settings: &Settings) -> Vec<Row> {
-    let all = settings;
-    vec![
-        Row::One("home", of_home(&all.home)),
-        Row::Many(
-            "roots",
-            all.roots
-                .iter()
-                .map(|given| given.clone().map(|root| of_root(&root)))
-                .collect(),
-            "none",
-        ),
-        Row::Many(
-            "scope",
-            all.scope
-                .iter()
-                .map(|given| given.clone().map(|path| of_path(&path)))
-                .collect(),
-            "nothing beside $HOME",
-        ),
-        Row::Many(
-            "exclude",
-            all.exclude
-                .iter()
-                .map(|given| given.clone().map(|it| Cell::Value(it.into())))
-                .collect(),
-            "nothing",
-        ),
-        Row::One("glob", all.glob.clone().map(|globs| Cell::Value(globs.into()))),
-        Row::One("from", all.from.clone().map(word)),
-        Row::One("max-files", limit(&all.max_files, Value::from, "no limit")),
-        Row::One("source", all.source.clone().map(word)),
-        Row::One(
-            "interval",
-            all.interval.clone().map(|time| Cell::Value(show_duration(time).into())),
-        ),
-        Row::One(
-            "commit-interval",
-            all.commit_interval
-                .clone()
-                .map(|time| Cell::Value(show_duration(time).into())),
-        ),
-        Row::One(
-            "max-pending-records",
-            limit(&all.max_pending_records, Value::from, "no limit but the disk"),
-        ),
-        Row::One(
-            "max-pending-bytes",
-            limit(
-                &all.max_pending_bytes,
-                |bytes| show_bytes(bytes).into(),
-                "no limit but the disk",
-            ),
-        ),
-        Row::One("on-full", all.on_full.clone().map(word)),
-        Row::One("layout", all.layout.clone().map(word)),
-        Row::One(
-            "allow-network-home",
-            all.allow_network_home
-                .clone()
-                .map(|allowed| Cell::Value(allowed.into())),
-        ),
-    ]
-}
-
-fn of_home(home: &Given<Option<std::path::PathBuf>>) -> Given<Cell> {
-    let cell = |home: Option<std::path::PathBuf>| {
-        home.map_or(Cell::Unset("no place, since HOME is not set"), |home| of_path(&home))
-    };
-    home.clone().map(cell)
-}
-
-fn of_path(path: &Path) -> Cell {
-    // In a file a relative path is below the directory of the file; here it is below the current one.
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    match path.to_str() {
-        Some(text) => Cell::Value(text.into()),
-        None => Cell::NotText(path),
-    }
-}
-
-fn of_root(root: &RootSpec) -> Cell {
-    let Cell::Value(path) = of_path(&root.path) else {
-        return of_path(&root.path);
-    };
-    if root.agent.is_none() && root.globs.is_none() {
-        return Cell::Value(path);
-    }
-    let mut table = json!({ "path": path });
-    if let Some(agent) = &root.agent {
-        table["agent"] = (**agent).into();
-    }
-    if let Some(globs) = &root.globs {
-        table["glob"] = globs.clone().into();
-    }
-    Cell::Value(table)
-}
-
-fn word(value: impl ValueEnum) -> Cell {
-    let name = value.to_possible_value().map(|value| value.get_name().to_owned());
-    Cell::Value(name.unwrap_or_default().into())
-}
-
-fn limit(given: &Given<Option<u64>>, shown: impl FnOnce(u64) -> Value, none: &'static str) -> Given<Cell> {
-    let cell = |limit: Option<u64>| limit.map_or(Cell::Unset(none), |limit| Cell::Value(shown(limit)));
-    given.clone().map(cell)
 }

@@ -47,11 +47,6 @@ pub struct Settings {
     pub allow_network_home: Given<bool>,
 }
 
-/// What is in force when nobody says anything.
-pub fn defaults() -> Settings {
-    Settings::merged(Layer::default(), Layer::default())
-}
-
 impl Settings {
     /// The command line over the file over the defaults; scopes and excludes add up.
     pub fn merged(file: Layer, command_line: Layer) -> Self {

@@ -358,6 +358,8 @@ impl Sandbox {
             .env("TAILSPOOL_HOME", self.home(""))
             .env_remove("RUST_LOG")
             .env_remove("RUST_LOG_STYLE")
+            .env_remove("TAILSPOOL_CONFIG")
+            .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_STATE_HOME")
             .env_remove("XDG_DATA_HOME")
             .current_dir(&self.base)
