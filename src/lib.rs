@@ -21,7 +21,7 @@
 //! # }
 //! ```
 //!
-//! What waits in the queue is read with [`queue::capture_queue::CaptureQueue`], also while the watcher runs and from
+//! What waits in the queue is read with [`queue::CaptureQueue`], also while the watcher runs and from
 //! other processes. A program that wants the lines and no queue gives the watcher a sink of its own; **without a home
 //! there is no durable cursor**, and every start reads everything again ([`watcher::WatcherBuilder::sink`]).
 

@@ -51,8 +51,8 @@ pub use moment::Moment;
 ///     .events(16)
 ///     .once(true)
 ///     .spawn()?;
-/// let events = watcher.events().iter();
-/// let lines = events.filter(|event| event.kind == "append").count();
+/// let events = watcher.events();
+/// let lines = events.iter().filter(|event| event.kind == "append").count();
 /// assert!(lines > 0);
 /// assert_eq!(watcher.wait()?.captured.lines, lines as u64);
 /// # Ok(())

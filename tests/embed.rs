@@ -19,7 +19,8 @@ use tailspool::disk::OsDisk;
 use tailspool::error::{Error, ErrorKind};
 use tailspool::event::{Detail, Event};
 use tailspool::source::Verdict;
-use tailspool::watcher::{WatcherBuilder, each_event};
+use tailspool::source::roots::RootSpec;
+use tailspool::watcher::{SourceKind, WatcherBuilder, each_event};
 use tempfile::TempDir;
 
 /// A directory with logs, and one for a home.
@@ -319,6 +320,24 @@ fn after_a_rewrite_only_what_differs_comes_again() {
 }
 
 type Kept<T> = Arc<Mutex<Vec<T>>>;
+
+#[test]
+fn roots_with_an_agent_patterns_and_exclusions_hold() {
+    let place = Place::new();
+    fs::create_dir(place.log("a-secret")).unwrap();
+    for name in ["a.log", "b.log", "c.jsonl", "a-secret/d.log", "e.log"] {
+        append(place.log(name), "line\n");
+    }
+    let builder = Watcher::builder()
+        .scope(place.0.path())
+        .roots([RootSpec::new(place.log("")).of("claude")]);
+    let builder = builder.glob("*.log").exclude("*secret").max_files(2);
+    let watcher = builder.source(SourceKind::Poll).events(16).once(true).spawn().unwrap();
+    let events = watcher.events();
+    let appended = events.iter().filter(|event| event.kind == "append");
+    assert_eq!(appended.map(|event| event.session_id).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(watcher.status().roots[0].agent.as_deref(), Some("claude"));
+}
 
 /// Keeps what `pick` makes of each event.
 fn keep<T: Send + 'static>(

@@ -48,24 +48,7 @@ pub(super) enum Taker {
 
 pub(super) fn prepare(mut asked: WatcherBuilder) -> Result<Prepared, Error> {
     check(&asked)?;
-    let user_home = std::env::var_os("HOME");
-    let scope = Scope::new(user_home.as_deref(), &asked.scopes)?;
-    let exclude = Exclude::new(&asked.exclude, user_home.as_deref())?;
-    let specs = std::mem::take(&mut asked.roots);
-    let mut options = SourceOptions::new(roots::check(specs, &scope, asked.home.as_deref())?, scope);
-    options.exclude = exclude;
-    (options.once, options.from_end) = (asked.once, asked.from_end);
-    options.interval = if asked.once { HOT_INTERVAL } else { asked.interval };
-    options.files_max = asked.files_max;
-    if !asked.globs.is_empty() {
-        options.globs = std::mem::take(&mut asked.globs);
-    }
-    // The source compiles them, but only when the home is made and taken.
-    let of_roots = options.roots.iter().filter_map(|root| root.spec.globs.as_ref());
-    for patterns in of_roots.chain([&options.globs]) {
-        globs::compile(patterns)?;
-    }
-
+    let mut options = source_options(&mut asked)?;
     let live = Arc::new(Live::running());
     let (sender, events) = bounded(asked.events.unwrap_or_default());
     let sender = asked.events.map(|_| sender);
@@ -87,6 +70,27 @@ pub(super) fn prepare(mut asked: WatcherBuilder) -> Result<Prepared, Error> {
         live,
         events: (sender, events),
     })
+}
+
+/// What is watched, checked before a home is made.
+fn source_options(asked: &mut WatcherBuilder) -> Result<SourceOptions, Error> {
+    let user_home = std::env::var_os("HOME");
+    let scope = Scope::new(user_home.as_deref(), &asked.scopes)?;
+    let specs = std::mem::take(&mut asked.roots);
+    let mut options = SourceOptions::new(roots::check(specs, &scope, asked.home.as_deref())?, scope);
+    options.exclude = Exclude::new(&asked.exclude, user_home.as_deref())?;
+    (options.once, options.from_end) = (asked.once, asked.from_end);
+    options.interval = if asked.once { HOT_INTERVAL } else { asked.interval };
+    options.files_max = asked.files_max;
+    if !asked.globs.is_empty() {
+        options.globs = std::mem::take(&mut asked.globs);
+    }
+    // The source compiles them again, when the home is taken already.
+    let of_roots = options.roots.iter().filter_map(|root| root.spec.globs.as_ref());
+    for patterns in of_roots.chain([&options.globs]) {
+        globs::compile(patterns)?;
+    }
+    Ok(options)
 }
 
 fn usage(what: &str, hint: &str) -> Error {
