@@ -7,11 +7,12 @@ use std::time::Duration;
 use clap::ValueHint;
 
 use super::Common;
-use crate::config::{Begin, Given, Layer, Settings, SourceName, at_least_one, bytes_or_unit, duration, user_home};
+use crate::config::{Begin, Given, Layer, Settings, at_least_one, bytes_or_unit, duration, user_home};
 use crate::error::Error;
 use crate::queue::depth::OnFull;
 use crate::queue::outgoing::Layout;
 use crate::source::exclude::Exclude;
+use crate::source::kind::SourceKind;
 use crate::source::roots::RootSpec;
 use crate::source::scope::Scope;
 
@@ -70,7 +71,7 @@ pub(super) struct SettingsArgs {
     from: Option<Begin>,
     /// What finds the changes [default: auto]
     #[arg(long, value_name = "SOURCE", help_heading = "When are they seen, and when durable")]
-    source: Option<SourceName>,
+    source: Option<SourceKind>,
     /// Time between two walks of the trees, as a number and a unit (500ms, 2s, 1m), at most 24h. Files that changed in
     /// the last minute are looked at every 100 ms [default: 2s]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "When are they seen, and when durable")]

@@ -13,7 +13,7 @@ use super::telling::Telling;
 use super::{Common, Exit};
 use crate::capture::{Capture, CaptureOptions};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Begin, Origin, Settings, SourceName, user_home};
+use crate::config::{Begin, Origin, Settings, user_home};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, ErrorKind};
 use crate::home::refuse_network;
@@ -22,6 +22,7 @@ use crate::pure::ulids::system_random;
 use crate::queue::depth::QueueLimits;
 use crate::show::{bytes, count};
 use crate::source::Wake;
+use crate::source::kind::SourceKind;
 use crate::source::polling::PollingSource;
 use crate::source::roots;
 use crate::source::tailer::SourceOptions;
@@ -112,7 +113,7 @@ fn capture_options(settings: &Settings) -> CaptureOptions {
 
 fn source_options(settings: Settings, once: bool, options: SourceOptions) -> SourceOptions {
     // Until there is another one.
-    let (SourceName::Auto | SourceName::Poll) = settings.source.value;
+    let (SourceKind::Auto | SourceKind::Poll) = settings.source.value;
     let files_max = settings.max_files.value;
     SourceOptions {
         globs: settings.glob.value,

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::value::{Begin, SourceName};
+use super::value::Begin;
 use crate::queue::depth::OnFull;
 use crate::queue::outgoing::Layout;
 use crate::show::Shown;
+use crate::source::kind::SourceKind;
 use crate::source::roots::RootSpec;
 
 /// Who said it.
@@ -93,7 +94,7 @@ pub struct Layer {
     /// How many files of a root are watched at most.
     pub max_files: Option<Given<u64>>,
     /// What finds the changes.
-    pub source: Option<Given<SourceName>>,
+    pub source: Option<Given<SourceKind>>,
     /// Time between two walks.
     pub interval: Option<Given<Duration>>,
     /// Least time between two commits.

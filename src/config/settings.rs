@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::layer::{Given, Layer, Origin};
-use super::value::{Begin, SourceName};
+use super::value::Begin;
 use crate::error::Error;
 use crate::home::{default_home, env_home};
 use crate::limits::{COMMIT_INTERVAL, INTERVAL};
 use crate::queue::depth::OnFull;
 use crate::queue::outgoing::Layout;
+use crate::source::kind::SourceKind;
 use crate::source::roots::RootSpec;
 
 /// Every setting that is in force, and where it came from.
@@ -30,7 +31,7 @@ pub struct Settings {
     /// How many files of a root are watched at most; None: all.
     pub max_files: Given<Option<u64>>,
     /// What finds the changes.
-    pub source: Given<SourceName>,
+    pub source: Given<SourceKind>,
     /// Time between two walks.
     pub interval: Given<Duration>,
     /// Least time between two commits.
@@ -59,7 +60,7 @@ impl Settings {
             glob: first(high.glob, low.glob, vec!["*.jsonl".to_owned()]),
             from: first(high.from, low.from, Begin::default()),
             max_files: limit(high.max_files, low.max_files),
-            source: first(high.source, low.source, SourceName::default()),
+            source: first(high.source, low.source, SourceKind::default()),
             interval: first(high.interval, low.interval, INTERVAL),
             commit_interval: first(high.commit_interval, low.commit_interval, COMMIT_INTERVAL),
             max_pending_records: limit(high.max_pending_records, low.max_pending_records),

@@ -16,16 +16,6 @@ pub enum Begin {
     End,
 }
 
-/// What finds the changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum SourceName {
-    /// What is best here; for now that is poll
-    #[default]
-    Auto,
-    /// Walks over the trees
-    Poll,
-}
-
 /// Units of bytes and how many bytes each has, the largest first.
 const UNITS: [(&str, u64); 5] = [
     ("TiB", 1 << 40),

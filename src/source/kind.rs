@@ -1,12 +1,12 @@
 //! Which source is used.
 
 /// How changes are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 #[non_exhaustive]
 pub enum SourceKind {
-    /// The best one that there is here; for now, by polling.
+    /// What is best here; for now that is poll
     #[default]
     Auto,
-    /// By walks of the trees, and more frequent looks at files that changed lately.
+    /// Walks over the trees, and more frequent looks at files that changed lately
     Poll,
 }
