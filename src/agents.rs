@@ -31,6 +31,8 @@ pub struct Place {
     pub moved_by: &'static [Var],
     /// Which files there are logs.
     pub globs: &'static [&'static str],
+    /// The path of a log there, as the agent would name it; the tests write one.
+    pub example: &'static str,
 }
 
 /// What an environment variable names.
@@ -45,12 +47,14 @@ pub enum Var {
 }
 
 impl Place {
-    const fn new(base: &'static str, below: &'static str, moved_by: &'static [Var]) -> Self {
+    /// Where every `.jsonl` is a log.
+    const fn new(base: &'static str, below: &'static str, moved_by: &'static [Var], example: &'static str) -> Self {
         Self {
             base,
             below,
             moved_by,
             globs: &["*.jsonl"],
+            example,
         }
     }
 
@@ -123,43 +127,83 @@ pub const AGENTS: &[Agent] = &[
         "claude",
         "Claude Code",
         &[
-            Place::new(".claude", "projects", &[Var::Base("CLAUDE_CONFIG_DIR")]),
-            Place::new(".config/claude", "projects", &[]),
+            Place::new(
+                ".claude",
+                "projects",
+                &[Var::Base("CLAUDE_CONFIG_DIR")],
+                "-home-me-work/0b3f9c1e/subagents/agent-a1.jsonl",
+            ),
+            Place::new(".config/claude", "projects", &[], "-home-me-work/0b3f9c1e.jsonl"),
         ],
     ),
     flat(
         "codex",
         "Codex",
         &[
-            Place::new(".codex", "sessions", &[Var::Base("CODEX_HOME")]),
-            Place::new(".codex", "archived_sessions", &[Var::Base("CODEX_HOME")]),
+            Place::new(
+                ".codex",
+                "sessions",
+                &[Var::Base("CODEX_HOME")],
+                "2026/02/26/rollout-2026-02-26T14-55-16-019c9b17.jsonl",
+            ),
+            Place::new(
+                ".codex",
+                "archived_sessions",
+                &[Var::Base("CODEX_HOME")],
+                "rollout-2026-01-02T10-00-00-019b7d01.jsonl",
+            ),
         ],
     ),
     flat(
         "copilot",
         "Copilot CLI",
         // What lies in `files` was made by the user's sessions, and is none.
-        &[Place::new(".copilot", "session-state", &[Var::Base("COPILOT_HOME")]).only(&["*.jsonl", "!*/files/**"])],
+        &[Place::new(
+            ".copilot",
+            "session-state",
+            &[Var::Base("COPILOT_HOME")],
+            "5c1d22/events.jsonl",
+        )
+        .only(&["*.jsonl", "!*/files/**"])],
     ),
     agent(
         "gemini",
         "Gemini CLI",
-        &[Place::new(".gemini", "tmp", &[Var::Home("GEMINI_CLI_HOME")]).only(&["*/chats/**/*.jsonl"])],
+        &[Place::new(
+            ".gemini",
+            "tmp",
+            &[Var::Home("GEMINI_CLI_HOME")],
+            "work/chats/session-2026-02-26T14-55-0b3f.jsonl",
+        )
+        .only(&["*/chats/**/*.jsonl"])],
     ),
     agent(
         "antigravity",
         "Antigravity CLI",
-        &[Place::new(".gemini/antigravity-cli", "brain", &[]).only(&["*/.system_generated/logs/transcript*.jsonl"])],
+        &[Place::new(
+            ".gemini/antigravity-cli",
+            "brain",
+            &[],
+            "0b3f/.system_generated/logs/transcript.jsonl",
+        )
+        .only(&["*/.system_generated/logs/transcript*.jsonl"])],
     ),
     agent(
         "cursor",
         "Cursor",
-        &[
-            Place::new(".cursor", "projects", &[Var::Base("CURSOR_DATA_DIR")])
-                .only(&["*/agent-transcripts/**/*.jsonl"]),
-        ],
+        &[Place::new(
+            ".cursor",
+            "projects",
+            &[Var::Base("CURSOR_DATA_DIR")],
+            "home-me-work/agent-transcripts/0b3f/0b3f.jsonl",
+        )
+        .only(&["*/agent-transcripts/**/*.jsonl"])],
     ),
-    agent("droid", "Factory droid", &[Place::new(".factory", "sessions", &[])]),
+    agent(
+        "droid",
+        "Factory droid",
+        &[Place::new(".factory", "sessions", &[], "-home-me-work/0b3f.jsonl")],
+    ),
     agent(
         "qwen",
         "Qwen Code",
@@ -167,6 +211,7 @@ pub const AGENTS: &[Agent] = &[
             ".qwen",
             "projects",
             &[Var::Base("QWEN_RUNTIME_DIR"), Var::Base("QWEN_HOME")],
+            "-home-me-work/chats/0b3f.jsonl",
         )
         .only(&["*/chats/**/*.jsonl", "*/subagents/**/*.jsonl", "!*.ledger.jsonl"])],
     ),
@@ -180,10 +225,20 @@ pub const AGENTS: &[Agent] = &[
                 Var::Base("PI_CODING_AGENT_DIR"),
                 Var::Logs("PI_CODING_AGENT_SESSION_DIR"),
             ],
+            "--home-me-work--/2026-02-26_0b3f.jsonl",
         )
         .only(&["*.jsonl", "!**/subagent-artifacts/**"])],
     ),
-    agent("omp", "Oh My Pi", &[Place::new(".omp/agent", "sessions", &[])]),
+    agent(
+        "omp",
+        "Oh My Pi",
+        &[Place::new(
+            ".omp/agent",
+            "sessions",
+            &[],
+            "--home-me-work--/2026-02-26_0b3f.jsonl",
+        )],
+    ),
     agent(
         "openclaw",
         "OpenClaw",
@@ -191,6 +246,7 @@ pub const AGENTS: &[Agent] = &[
             ".openclaw",
             "agents",
             &[Var::Base("OPENCLAW_STATE_DIR"), Var::Home("OPENCLAW_HOME")],
+            "main/sessions/0b3f.jsonl",
         )
         .only(&["*/sessions/*.jsonl", "!*.trajectory.jsonl", "!*.checkpoint.*.jsonl"])],
     ),
@@ -198,14 +254,32 @@ pub const AGENTS: &[Agent] = &[
         "kimi",
         "Kimi CLI",
         &[
-            Place::new(".kimi", "sessions", &[Var::Base("KIMI_SHARE_DIR")]).only(&["wire.jsonl"]),
-            Place::new(".kimi-code", "sessions", &[Var::Base("KIMI_CODE_HOME")]).only(&["wire.jsonl"]),
+            Place::new(
+                ".kimi",
+                "sessions",
+                &[Var::Base("KIMI_SHARE_DIR")],
+                "6f1ed002ab5595859014ebf0951522d9/0b3f/wire.jsonl",
+            )
+            .only(&["wire.jsonl"]),
+            Place::new(
+                ".kimi-code",
+                "sessions",
+                &[Var::Base("KIMI_CODE_HOME")],
+                "work/0b3f/agents/main/wire.jsonl",
+            )
+            .only(&["wire.jsonl"]),
         ],
     ),
     agent(
         "grok",
         "Grok",
-        &[Place::new(".grok", "sessions", &[Var::Base("GROK_HOME")]).only(&["updates.jsonl"])],
+        &[Place::new(
+            ".grok",
+            "sessions",
+            &[Var::Base("GROK_HOME")],
+            "%2Fhome%2Fme%2Fwork/0b3f/updates.jsonl",
+        )
+        .only(&["updates.jsonl"])],
     ),
     flat(
         "vibe",
@@ -214,6 +288,7 @@ pub const AGENTS: &[Agent] = &[
             ".vibe",
             "logs/session",
             &[Var::Base("VIBE_HOME"), Var::Logs("VIBE_SESSION_LOGGING__SAVE_DIR")],
+            "session_20260226_0b3f/messages.jsonl",
         )
         .only(&["messages.jsonl"])],
     ),
@@ -224,6 +299,7 @@ pub const AGENTS: &[Agent] = &[
             ".openclaude",
             "projects",
             &[Var::Base("OPENCLAUDE_CONFIG_DIR")],
+            "-home-me-work/0b3f.jsonl",
         )],
     ),
     agent(
@@ -233,6 +309,7 @@ pub const AGENTS: &[Agent] = &[
             ".qoder",
             "projects",
             &[Var::Base("QODER_CONFIG_DIR"), Var::Home("QODER_CLI_HOME")],
+            "-home-me-work/0b3f.jsonl",
         )],
     ),
     agent(
@@ -242,24 +319,60 @@ pub const AGENTS: &[Agent] = &[
             ".codebuddy",
             "projects",
             &[Var::Base("CODEBUDDY_CONFIG_DIR")],
+            "-home-me-work/0b3f.jsonl",
         )],
     ),
     agent(
         "commandcode",
         "Command Code",
-        &[Place::new(".commandcode", "projects", &[]).only(&["*.jsonl", "!*.checkpoints.jsonl", "!*.prompts.jsonl"])],
+        &[
+            Place::new(".commandcode", "projects", &[], "-home-me-work/0b3f.jsonl").only(&[
+                "*.jsonl",
+                "!*.checkpoints.jsonl",
+                "!*.prompts.jsonl",
+            ]),
+        ],
     ),
-    agent("iflow", "iFlow", &[Place::new(".iflow", "projects", &[])]),
-    flat("trae", "TRAE CLI", &[Place::new(".trae/cli", "sessions", &[])]),
+    agent(
+        "iflow",
+        "iFlow",
+        &[Place::new(
+            ".iflow",
+            "projects",
+            &[],
+            "-home-me-work/session-0b3f.jsonl",
+        )],
+    ),
+    flat(
+        "trae",
+        "TRAE CLI",
+        &[Place::new(
+            ".trae/cli",
+            "sessions",
+            &[],
+            "2026/02/26/rollout-2026-02-26T14-55-16-0b3f.jsonl",
+        )],
+    ),
     flat(
         "kiro",
         "Kiro CLI",
-        &[Place::new(".kiro", "sessions/cli", &[Var::Base("KIRO_HOME")])],
+        &[Place::new(
+            ".kiro",
+            "sessions/cli",
+            &[Var::Base("KIRO_HOME")],
+            "0b3f.jsonl",
+        )],
     ),
     flat(
         "junie",
         "Junie",
-        &[Place::new(".junie", "sessions", &[Var::Base("JUNIE_HOME")]).only(&["events.jsonl"])],
+        &[Place::new(
+            ".junie",
+            "sessions",
+            &[Var::Base("JUNIE_HOME")],
+            "session-0b3f/events.jsonl",
+        )
+        .only(&["events.jsonl"])],
     ),
 ];
 
@@ -279,7 +392,8 @@ mod tests {
             assert!(!agent.label.is_empty() && !agent.places.is_empty(), "{}", agent.name);
             for place in agent.places {
                 let patterns: Vec<_> = place.globs.iter().map(|&glob| glob.to_owned()).collect();
-                globs::compile(&patterns).unwrap();
+                let globs = globs::compile(&patterns).unwrap();
+                assert!(globs.is_match(place.example), "{}: {}", agent.name, place.example);
                 assert!(Path::new(place.base).is_relative() && Path::new(place.below).is_relative());
             }
         }
@@ -291,6 +405,7 @@ mod tests {
             ".x/agent",
             "logs",
             &[Var::Base("X_DIR"), Var::Home("X_HOME"), Var::Logs("X_LOGS")],
+            "s.jsonl",
         );
         let home = Path::new("/home/me");
         let paths = |set: &[(&str, &str)]| {

@@ -19,6 +19,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
+use tailspool::agents::AGENTS;
 use tempfile::TempDir;
 
 /// How long anything that must come is waited for.
@@ -361,9 +362,15 @@ impl Sandbox {
             .env_remove("TAILSPOOL_CONFIG")
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_STATE_HOME")
-            .env_remove("XDG_DATA_HOME")
-            .current_dir(&self.base)
-            .stdout(Stdio::piped());
+            .env_remove("XDG_DATA_HOME");
+        for var in AGENTS
+            .iter()
+            .flat_map(|agent| agent.places)
+            .flat_map(|place| place.moved_by)
+        {
+            command.env_remove(var.name());
+        }
+        command.current_dir(&self.base).stdout(Stdio::piped());
         if self.as_nobody {
             command.uid(NOBODY).gid(NOBODY);
         }
