@@ -385,6 +385,12 @@ fn the_file_is_the_one_asked_for_or_that_of_the_environment_or_the_one_in_the_co
         "HOME is read as such"
     );
     assert_eq!(read(&[("HOME", "")], &[]), is("2s", false));
+    let nowhere = run_with(&sandbox, &[("HOME", "")], &["config", "--json"]).exits(0);
+    assert_eq!(
+        nowhere.json()[0]["file"],
+        Value::Null,
+        "whatever the user database says"
+    );
     write(&sandbox, "env.toml", "interval = '5s'");
     let env = ("TAILSPOOL_CONFIG", "env.toml");
     assert_eq!(read(&[env, xdg], &[]), is("5s", true));
