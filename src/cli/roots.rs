@@ -12,28 +12,45 @@ use crate::source::roots::RootSpec;
 use crate::source::scope::{Scope, resolve};
 
 /// The roots that are in force.
+pub(super) struct Roots {
+    pub(super) specs: Vec<RootSpec>,
+    /// Directories that may be one, and could not be looked at.
+    pub(super) unknown: u64,
+}
+
+/// Finds the roots that are in force.
 ///
 /// Fails as [`ErrorKind::Failed`] when nobody named one and no known agent has a directory.
-pub(super) fn roots_in_force(settings: &Settings, scope: &Scope, exclude: &Exclude) -> Result<Vec<RootSpec>, Error> {
+pub(super) fn roots_in_force(settings: &Settings, scope: &Scope, exclude: &Exclude) -> Result<Roots, Error> {
     if !settings.roots.is_empty() {
         let named = settings
             .roots
             .iter()
             .map(|given| with_agent(given.value.clone(), scope));
-        return Ok(named.collect());
+        return Ok(Roots {
+            specs: named.collect(),
+            unknown: 0,
+        });
     }
     let discovery = discovered(scope, exclude);
     tell_left_out(&discovery);
     if discovery.found().next().is_none() {
         return Err(none_found(&discovery));
     }
-    let mut roots = discovery.roots();
+    let mut specs = discovery.roots();
     if settings.glob.origin != Origin::Default {
-        for root in &mut roots {
+        for root in &mut specs {
             root.globs = None;
         }
     }
-    Ok(roots)
+    let unknown = discovery
+        .left_out
+        .iter()
+        .filter(|left_out| left_out.why.kind() != ErrorKind::Scope);
+    Ok(Roots {
+        specs,
+        unknown: unknown.count() as u64,
+    })
 }
 
 /// The directories of the known agents, without the excluded ones.

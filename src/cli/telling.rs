@@ -125,10 +125,8 @@ impl<'a> Telling<'a> {
             Shown::Bar(bar) => {
                 let bar = bar.get_or_insert_with(begin_bar);
                 bar.set_message(progress_words(tally, total, since));
-                bar.update(|bar| {
-                    bar.set_len(total);
-                    bar.set_pos(tally.bytes);
-                });
+                bar.set_length(total);
+                bar.set_position(tally.bytes);
             }
             Shown::Lines(last) => {
                 if now.duration_since(*last) >= PROGRESS_LINE_EVERY {

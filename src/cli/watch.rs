@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::options::{SettingsArgs, exclude_in_force, scope_in_force};
-use super::roots::roots_in_force;
+use super::roots::{Roots, roots_in_force};
 use super::telling::Telling;
 use super::{Common, Exit};
 use crate::capture::{Capture, CaptureOptions};
@@ -49,7 +49,7 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     let settings = args.settings.settings(common)?;
     let scope = scope_in_force(&settings)?;
     let exclude = exclude_in_force(&settings)?;
-    let specs = roots_in_force(&settings, &scope, &exclude)?;
+    let Roots { specs, unknown } = roots_in_force(&settings, &scope, &exclude)?;
     let home = settings.home()?;
     let roots = roots::check(specs, &scope, Some(&home))?;
     for root in &roots {
@@ -84,7 +84,7 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     let outcome = watcher::run(capture, &mut source, &*disk, &wake, args.once, &mut tell)?;
     telling.end(&outcome, elsewhere.as_deref());
     if args.once {
-        judge_once(&outcome)
+        judge_once(&outcome, unknown)
     } else {
         Ok(Exit::Well)
     }
@@ -163,8 +163,8 @@ fn event_printer() -> impl FnMut(&crate::event::Event) {
 }
 
 /// `--once` has failed when something is left that it should have captured.
-fn judge_once(outcome: &Outcome) -> Result<Exit, Error> {
-    let unknown = outcome.overview.unknown;
+fn judge_once(outcome: &Outcome, unknown_roots: u64) -> Result<Exit, Error> {
+    let unknown = outcome.overview.unknown + unknown_roots;
     let left = bytes(outcome.left_bytes);
     let failed = |what: String| Error::new(ErrorKind::Failed, what);
     if let Some(reason) = &outcome.queue_full {
