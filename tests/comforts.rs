@@ -115,6 +115,64 @@ fn there_are_colours_on_a_terminal_only_and_never_with_no_color() {
 
 // Names that would drive a terminal
 
+/// As much as takes a few tenths of a second to capture.
+fn backlog(sandbox: &Sandbox) -> usize {
+    let line = format!("{{\"text\":\"{}\"}}\n", "some words ".repeat(90));
+    let lines = 50_000;
+    append(sandbox.log("a.jsonl"), line.repeat(lines));
+    lines
+}
+
+#[test]
+fn a_backlog_has_a_bar_on_a_terminal_which_is_gone_at_the_end() {
+    let sandbox = Sandbox::new();
+    let lines = backlog(&sandbox);
+    let shown = on_a_terminal(&sandbox, &[("NO_COLOR", "1")], &["watch", "--once", "user/logs"]);
+    let bar = shown.split('\r').find(|drawn| drawn.contains(" %  ")).unwrap();
+    for part in ["░", " MiB of 4", " lines, ", " MiB/s, ", " s left"] {
+        assert!(bar.contains(part), "{part}: {shown}");
+    }
+    // Lines stand on their own, above or below it.
+    for line in [
+        "warn: ",
+        "watching ~/logs: 1 file, 47.7 MiB",
+        &format!("captured {lines} lines of 1 file"),
+    ] {
+        let at = shown.find(line).unwrap_or_else(|| panic!("{line}: {shown:?}"));
+        let before = &shown[..at];
+        assert!(
+            before.is_empty() || before.ends_with(['\r', '\n']) || before.ends_with("\u{1b}[2K"),
+            "{line}: {shown:?}"
+        );
+    }
+    let end = shown.rsplit("\u{1b}[2K").next().unwrap();
+    assert!(
+        end.trim_start().starts_with("captured ") && !end.contains('░'),
+        "{shown:?}"
+    );
+    assert!(!shown.contains("\u{1b}[3"), "a colour: {shown:?}");
+}
+
+#[test]
+fn there_is_no_bar_where_nothing_can_be_drawn_or_is_to_be_said() {
+    for (variables, args) in [
+        (&[("TERM", "dumb")][..], &["watch", "--once", "user/logs"][..]),
+        (&[], &["-q", "watch", "--once", "user/logs"]),
+    ] {
+        let sandbox = Sandbox::new();
+        backlog(&sandbox);
+        let shown = on_a_terminal(&sandbox, variables, args);
+        assert!(
+            !shown.contains(" %  ") && !shown.contains('\u{1b}'),
+            "{args:?}: {shown:?}"
+        );
+    }
+    let sandbox = Sandbox::new();
+    backlog(&sandbox);
+    let ended = sandbox.once(&[]).exits(0);
+    assert!(!ended.stderr.contains(['\r', '\u{1b}']), "{ended:#?}");
+}
+
 #[test]
 fn no_argument_drives_the_terminal() {
     let sandbox = Sandbox::new();
