@@ -1,6 +1,7 @@
-//! Makes a home whose ledger is long, for `benches/verify.sh`: `make_ledger HOME LINES FILES`.
+//! Makes a home whose ledger is long, for `benches/verify.sh` and `benches/ask.sh`: `make_ledger HOME LINES FILES`.
 //!
-//! Checksums, chains, ULIDs and the snapshot are those of a real home; the logs are not there, and the queue is empty.
+//! Checksums, chains, ULIDs and the snapshot are those of a real home; the logs are not there, and the queue is empty. The
+//! snapshot is as far behind the ledger as that of a running watcher at most is: by as many bytes as it has itself.
 //! Nothing is synced: a million commits by the real writer would take an hour. It prints some of the ULIDs.
 
 #![allow(clippy::print_stdout, reason = "an example may talk")]
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 use tailspool::cursors;
 use tailspool::disk::OsDisk;
 use tailspool::ledger::segment_path;
-use tailspool::limits::SEGMENT_BYTES;
+use tailspool::limits::{SEGMENT_BYTES, SNAPSHOT_EVERY_BYTES};
 use tailspool::pure::commit::Commit;
 use tailspool::pure::entry::{Captured, Entry, New};
 use tailspool::pure::fold::{FileState, Fold, Mark};
@@ -46,7 +47,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let logs = logs.to_str().ok_or("the path of the home is not UTF-8")?;
     out.commit(&(0..files).map(|number| begun(logs, number)).collect::<Vec<_>>(), 0)?;
     let commits = lines.saturating_sub(files + 1) / (RUNS + 1);
+    let (disk, mut last_snapshot) = (OsDisk::open(&home)?, commits);
     for number in 0..commits {
+        if number == commits / 2 {
+            let behind = cursors::save(&disk, &out.fold)?.max(SNAPSHOT_EVERY_BYTES);
+            last_snapshot = commits - (behind / (out.bytes / number.max(1)).max(1)).min(commits / 2);
+        }
+        if number == last_snapshot {
+            cursors::save(&disk, &out.fold)?;
+        }
         let ulid = out.next_ulid(number);
         let file = |nth| file_id((number * RUNS + nth) % files);
         let runs = (0..RUNS).filter_map(|nth| Some(run(out.fold.files.get(&file(nth))?, ulid, nth)));
@@ -55,7 +64,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("{ulid}");
         }
     }
-    cursors::save(&OsDisk::open(&home)?, &out.fold)?;
     Ok(())
 }
 
@@ -65,6 +73,8 @@ struct Out {
     file: File,
     fold: Fold,
     mark: Mark,
+    /// Of all segments.
+    bytes: u64,
 }
 
 impl Out {
@@ -74,6 +84,7 @@ impl Out {
             file: File::create(home.join(segment_path(1)))?,
             fold: Fold::default(),
             mark: Mark { segment: 1, offset: 0 },
+            bytes: 0,
         })
     }
 
@@ -104,6 +115,7 @@ impl Out {
         commit.push(&mut bytes, sealed)?;
         self.file.write_all(&bytes)?;
         self.mark.offset += bytes.len() as u64;
+        self.bytes += bytes.len() as u64;
         self.fold.seal(&commit, self.mark);
         Ok(())
     }
