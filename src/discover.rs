@@ -91,9 +91,10 @@ impl Discovery {
         self.known.iter().filter(|known| !known.exists)
     }
 
-    /// As roots, also of those that are not there now.
-    pub fn roots(&self) -> Vec<RootSpec> {
-        self.known.iter().map(|known| known.root().spec).collect()
+    /// As roots, also of those that are not there now, without those that are left out.
+    pub fn roots_but(&self, left_out: impl Fn(&Known) -> bool) -> Vec<RootSpec> {
+        let known = self.known.iter().filter(|known| !left_out(known));
+        known.map(|known| known.root().spec).collect()
     }
 }
 

@@ -73,6 +73,7 @@ max-pending-bytes = "2 GiB"
 on-full = "drop-oldest"
 layout = "record"
 allow-network-home = true
+agents = true
 "#;
 
 // What counts
@@ -92,6 +93,7 @@ fn every_key_of_the_file_is_in_force_and_says_its_line() {
                 sandbox.path("user/logs"),
                 {"path": "/data/codex", "agent": "codex", "glob": ["rollout-*.jsonl"]},
             ],
+            "agents": true,
             "scope": [format!("{}/", sandbox.path("user").display())],
             "exclude": ["-work-secret", "~/.claude/projects/private-*"],
             "glob": ["*.jsonl", "*.log"],
@@ -220,6 +222,58 @@ fn without_a_root_anywhere_a_watch_says_how_to_name_one() {
     assert!(ended.error().contains("no agent's session logs"), "{ended:#?}");
     assert!(ended.hint().contains("roots = ["), "{ended:#?}");
     assert!(ended.hint().contains("~/.claude/projects"), "{ended:#?}");
+}
+
+#[test]
+fn known_agents_are_watched_beside_roots_when_that_is_asked_for_and_not_when_it_is_forbidden() {
+    let lines = |sandbox: &Sandbox, args: &[&str]| {
+        sandbox.run(&[&["watch", "--once"], args].concat()).exits(0).no_error();
+        let mut lines: Vec<_> = sandbox.drain_raw().lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let fill = |sandbox: &Sandbox| {
+        for path in ["logs", "other", ".claude/projects", ".codex/sessions"] {
+            write(sandbox, &format!("user/{path}/s.jsonl"), format!("{path}\n"));
+        }
+    };
+    for (file, args, expected) in [
+        ("", &[][..], &[".claude/projects", ".codex/sessions"][..]),
+        ("roots = ['~/logs']", &[], &["logs"]),
+        (
+            "roots = ['~/logs']\nagents = true",
+            &[],
+            &[".claude/projects", ".codex/sessions", "logs"],
+        ),
+        ("roots = ['~/logs']\nagents = true", &["user/other"], &["other"]),
+        (
+            "roots = ['~/logs']",
+            &["user/other", "--agents"],
+            &[".claude/projects", ".codex/sessions", "other"],
+        ),
+        (
+            "",
+            &["user/.codex", "--agents"],
+            &[".claude/projects", ".codex/sessions"],
+        ),
+        (
+            "roots = ['~/logs', '~/.codex/sessions']\nagents = true",
+            &["--agents=false"],
+            &[".codex/sessions", "logs"],
+        ),
+    ] {
+        let sandbox = with(file);
+        fill(&sandbox);
+        assert_eq!(lines(&sandbox, args), expected, "{file} {args:?}");
+    }
+    let sandbox = with("agents = false");
+    fill(&sandbox);
+    let ended = sandbox.run(&["watch", "--once"]).exits(2);
+    assert!(ended.error().contains("no ROOT is given"), "{ended:#?}");
+    // Nothing of an agent is here; a root that is named is watched all the same.
+    let sandbox = with("roots = ['~/logs']\nagents = true");
+    write(&sandbox, "user/logs/s.jsonl", "alone\n");
+    assert_eq!(lines(&sandbox, &[]), ["alone"]);
 }
 
 #[test]
@@ -477,7 +531,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_would_be_right() {
     for (text, line, key, right) in [
         ("\n\nintervall = '5s'", 3, "intervall", "did you mean `interval`?"),
         ("max_files = 3", 1, "max_files", "did you mean `max-files`?"),
-        ("zzz = 1", 1, "zzz", "home, roots, scope"),
+        ("zzz = 1", 1, "zzz", "home, roots, agents, scope"),
         ("watch.interval = '1s'", 1, "watch", "interval"),
         ("interval = 5", 1, "interval", "interval = \"2s\""),
         ("interval = '0s'", 1, "interval", "interval = \"2s\""),

@@ -56,6 +56,11 @@ pub(super) struct SettingsArgs {
     /// `roots` of the config file]
     #[arg(value_name = "ROOT", value_hint = ValueHint::AnyPath)]
     roots: Vec<PathBuf>,
+    /// Watch the directories of the known agents, as `discover` finds them, beside ROOT too [default: true without ROOT
+    /// and without `roots` in the config file, else false]
+    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        help_heading = "Which logs")]
+    agents: Option<bool>,
     #[command(flatten)]
     look: LookArgs,
     /// Which files are logs: a pattern without `/` goes by the name, another by the path below ROOT. Can be given more
@@ -116,6 +121,7 @@ impl SettingsArgs {
             max_pending_bytes: self.max_pending_bytes.map(Given::asked),
             on_full: self.on_full.map(Given::asked),
             layout: self.layout.map(Given::asked),
+            agents: self.agents.map(Given::asked),
             allow_network_home: self.allow_network_home.map(Given::asked),
             ..self.look.into_layer()
         }

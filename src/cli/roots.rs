@@ -22,27 +22,34 @@ pub(super) struct Roots {
 ///
 /// Fails as [`ErrorKind::Failed`] when nobody named one and no known agent has a directory.
 pub(super) fn roots_in_force(settings: &Settings, scope: &Scope, exclude: &Exclude) -> Result<Roots, Error> {
-    if !settings.roots.is_empty() {
-        let named = settings
-            .roots
-            .iter()
-            .map(|given| with_agent(given.value.clone(), scope));
+    let named = settings.roots.iter();
+    let named: Vec<_> = named.map(|given| with_agent(given.value.clone(), scope)).collect();
+    if !settings.agents.value {
+        if named.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                "no ROOT is given, and the known agents are not to be watched",
+            )
+            .hint("name the directory that the logs are in: tailspool watch DIR"));
+        }
         return Ok(Roots {
-            specs: named.collect(),
+            specs: named,
             unknown: 0,
         });
     }
     let discovery = discovered(scope, exclude);
     tell_left_out(&discovery);
-    if discovery.found().next().is_none() {
+    if discovery.found().next().is_none() && named.is_empty() {
         return Err(none_found(&discovery));
     }
-    let mut specs = discovery.roots();
+    let is_named = |known: &Known| named.iter().any(|spec| is_in(&known.resolved, &spec.path));
+    let mut specs = discovery.roots_but(is_named);
     if settings.glob.origin != Origin::Default {
         for root in &mut specs {
             root.globs = None;
         }
     }
+    let specs = [named, specs].concat();
     let unknown = discovery
         .left_out
         .iter()
@@ -51,6 +58,11 @@ pub(super) fn roots_in_force(settings: &Settings, scope: &Scope, exclude: &Exclu
         specs,
         unknown: unknown.count() as u64,
     })
+}
+
+/// Whether a resolved path is this one, or below it.
+fn is_in(resolved: &Path, named: &Path) -> bool {
+    resolve(named).is_ok_and(|named| resolved.starts_with(named))
 }
 
 /// The directories of the known agents, without the excluded ones.

@@ -33,6 +33,7 @@ pub(super) fn rows(all: &Settings) -> Vec<Row> {
     vec![
         One("home", all.home.shown(|place| home(place.as_deref()))),
         Many("roots", each(&all.roots, root), "none"),
+        One("agents", all.agents.shown(plain)),
         Many("scope", each(&all.scope, |scope| path(scope)), "nothing beside $HOME"),
         Many("exclude", each(&all.exclude, plain), "nothing"),
         One("glob", all.glob.shown(plain)),

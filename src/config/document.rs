@@ -74,6 +74,7 @@ fn example(key: &str) -> &'static str {
         "max-files" => "write a number: max-files = 1000",
         "max-pending-records" => "write a number: max-pending-records = 100000",
         "max-pending-bytes" => "write a number of bytes, or a text: max-pending-bytes = \"2 GiB\"",
+        "agents" => "write true or false: agents = true",
         _ => "write true or false: allow-network-home = true",
     }
 }

@@ -106,6 +106,7 @@ impl Document<'_> {
             "max-pending-bytes" => layer.max_pending_bytes = Some(self.number(entry, true, bytes_or_unit)?),
             "on-full" => layer.on_full = Some(self.choice(entry)?),
             "layout" => layer.layout = Some(self.choice(entry)?),
+            "agents" => layer.agents = Some(self.bool(entry)?),
             "allow-network-home" => layer.allow_network_home = Some(self.bool(entry)?),
             _ => return Err(self.unknown(entry, &KEYS, "")),
         }

@@ -1,9 +1,10 @@
 //! The keys of the file, and which one is meant by a word that is none.
 
 /// The keys of `tailspool.toml`, in the order in which they are printed.
-pub const KEYS: [&str; 15] = [
+pub const KEYS: [&str; 16] = [
     "home",
     "roots",
+    "agents",
     "scope",
     "exclude",
     "glob",

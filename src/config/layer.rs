@@ -109,4 +109,6 @@ pub struct Layer {
     pub layout: Option<Given<Layout>>,
     /// Whether a home on a network filesystem is taken.
     pub allow_network_home: Option<Given<bool>>,
+    /// Whether the directories of the known agents are watched.
+    pub agents: Option<Given<bool>>,
 }

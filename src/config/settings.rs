@@ -20,6 +20,8 @@ pub struct Settings {
     pub home: Given<Option<PathBuf>>,
     /// What is watched: the roots of the command line, or else those of the file.
     pub roots: Vec<Given<RootSpec>>,
+    /// Whether the directories of the known agents are watched: if nobody says so, when there are no roots.
+    pub agents: Given<bool>,
     /// Where roots may lie, beside `$HOME`: those of the file and those of the command line.
     pub scope: Vec<Given<PathBuf>>,
     /// What is never opened: the patterns of the file and those of the command line.
@@ -52,9 +54,13 @@ impl Settings {
     /// The command line over the file over the defaults; scopes and excludes add up.
     pub fn merged(file: Layer, command_line: Layer) -> Self {
         let (low, high) = (file, command_line);
+        let is_named = !low.roots.is_empty() || !high.roots.is_empty();
+        // What the file says of agents beside its roots is not meant for those of the command line.
+        let low_agents = low.agents.filter(|_| high.roots.is_empty());
         Self {
             home: home_of(low.home, high.home),
             roots: if high.roots.is_empty() { low.roots } else { high.roots },
+            agents: first(high.agents, low_agents, !is_named),
             scope: [low.scope, high.scope].concat(),
             exclude: [low.exclude, high.exclude].concat(),
             glob: first(high.glob, low.glob, vec!["*.jsonl".to_owned()]),
