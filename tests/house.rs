@@ -56,7 +56,7 @@ fn only_the_disk_writes_syncs_renames_and_locks() {
         "mkdirat",
         "create_dir_all",
         "ftruncate",
-        "set_len",
+        "set_len(",
     ];
     // The player writes as the programs do that write logs, in a directory of its own; a recording is a
     // fixture and copies in another one.
