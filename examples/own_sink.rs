@@ -1,4 +1,5 @@
-//! Takes the lines of the logs below a directory without a home: `cargo run --example own_sink -- LOGS`.
+//! Takes the lines of the logs below a directory without a home: `cargo run --example own_sink -- LOGS`. Without LOGS
+//! it takes those of the known agents.
 //!
 //! Nothing is kept: the next run reads everything again. A line is taken when the sink says so, and one that it
 //! refuses is offered again; here the sink takes a rest after every hundredth line.
@@ -20,7 +21,6 @@ type Figures = (u64, u64);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let logs = std::env::args_os().nth(1).map(PathBuf::from);
-    let logs = logs.ok_or("usage: own_sink LOGS")?;
     let sessions = Arc::new(Mutex::new(BTreeMap::<String, Figures>::new()));
 
     let into = Arc::clone(&sessions);
@@ -39,12 +39,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         Ok(Verdict::Taken)
     });
-    let watcher = Watcher::builder()
-        .scope(&logs)
-        .root(logs)
-        .sink(sink)
-        .once(true)
-        .spawn()?;
+    let watcher = match logs {
+        Some(logs) => Watcher::builder().scope(&logs).root(logs),
+        None => Watcher::builder().known_agents(),
+    };
+    let watcher = watcher.sink(sink).once(true).spawn()?;
     let outcome = watcher.wait()?;
 
     for (session, (lines, bytes)) in &*sessions.lock().unwrap_or_else(PoisonError::into_inner) {

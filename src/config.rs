@@ -17,7 +17,7 @@ mod value;
 pub use file::ConfigFile;
 pub use keys::{KEYS, nearest};
 pub use layer::{Given, Layer, Origin};
-pub use place::{Place, find, user_home};
+pub use place::{Place, find};
 pub use print::{to_json, to_toml};
 pub use settings::{Settings, home_of};
 pub use value::{Begin, at_least_one, bytes_or_unit, duration, show_bytes, show_duration};

@@ -3,7 +3,7 @@
 mod cleanup;
 mod survey;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 pub use cleanup::{CleanUp, clean_up};
@@ -11,6 +11,9 @@ pub use survey::{Survey, survey};
 
 use crate::agents::{AGENTS, Agent, Place, Var};
 use crate::error::Error;
+use crate::home::user_home;
+use crate::show::Shown;
+use crate::source::exclude::Exclude;
 use crate::source::globs::from_above;
 use crate::source::roots::{Root, RootSpec};
 use crate::source::scope::{Scope, resolve};
@@ -24,6 +27,17 @@ pub struct Around<'a> {
     pub var: &'a dyn Fn(&str) -> Option<OsString>,
     /// What may be looked at.
     pub scope: &'a Scope,
+}
+
+impl<'a> Around<'a> {
+    /// As the environment of this process says.
+    fn here(home: Option<&'a OsStr>, scope: &'a Scope) -> Self {
+        Self {
+            home: home.map(Path::new),
+            var: &|name| std::env::var_os(name),
+            scope,
+        }
+    }
 }
 
 /// A directory of an agent.
@@ -81,6 +95,16 @@ impl Known {
 }
 
 impl Discovery {
+    /// Looks for the directories of all known agents, by the environment of this process, and leaves out what is
+    /// excluded.
+    pub fn here(scope: &Scope, exclude: &Exclude) -> Self {
+        let home = user_home();
+        let mut discovery = discover(&Around::here(home.as_deref(), scope));
+        let is_open = |known: &Known| exclude.refuse(&known.root(), home.as_deref()).is_ok();
+        discovery.known.retain(is_open);
+        discovery
+    }
+
     /// Those that are there.
     pub fn found(&self) -> impl Iterator<Item = &Known> {
         self.known.iter().filter(|known| known.exists)
@@ -91,9 +115,22 @@ impl Discovery {
         self.known.iter().filter(|known| !known.exists)
     }
 
-    /// As roots, also of those that are not there now, without those that are left out.
-    pub fn roots_but(&self, left_out: impl Fn(&Known) -> bool) -> Vec<RootSpec> {
-        let known = self.known.iter().filter(|known| !left_out(known));
+    /// Logs which directories are there and are not watched.
+    pub fn log_left_out(&self) {
+        for LeftOut { agent, path, why } in &self.left_out {
+            let shown = Shown::path(path).to_string();
+            let cause = std::error::Error::source(why).map_or_else(|| why.to_string(), ToString::to_string);
+            let hint = why.hint_text().unwrap_or("name the roots to be watched");
+            log::warn!(code = "watcher.root_left_out", path = shown.as_str();
+                "{shown} ({}) is left out: {cause}; {hint}", agent.label);
+        }
+    }
+
+    /// As roots, also of those that are not there now, but for those that are or lie in roots that somebody named.
+    pub fn roots_beside(&self, named: &[RootSpec]) -> Vec<RootSpec> {
+        let named: Vec<_> = named.iter().filter_map(|spec| resolve(&spec.path).ok()).collect();
+        let is_in = |known: &&Known| named.iter().any(|named| known.resolved.starts_with(named));
+        let known = self.known.iter().filter(|known| !is_in(known));
         known.map(|known| known.root().spec).collect()
     }
 }
@@ -111,10 +148,13 @@ pub fn discover(around: &Around<'_>) -> Discovery {
     discovery
 }
 
-/// The agent whose logs a resolved path is among: it is one of their directories, or lies in one.
-pub fn agent_of(resolved: &Path, around: &Around<'_>) -> Option<&'static Agent> {
+/// The agent whose logs a path is among, by the environment of this process: it is one of their directories, or lies in
+/// one.
+pub fn agent_of(path: &Path, scope: &Scope) -> Option<&'static Agent> {
+    let (home, resolved) = (user_home(), resolve(path).ok()?);
     let is_above = |path: &Path| resolve(path).is_ok_and(|above| resolved.starts_with(above));
-    let mut places = places(around);
+    let around = Around::here(home.as_deref(), scope);
+    let mut places = places(&around);
     places.find_map(|(agent, _, path, _)| is_above(&path).then_some(agent))
 }
 

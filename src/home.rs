@@ -1,5 +1,6 @@
 //! The names in the home, and the lock that makes one watcher its owner.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -51,6 +52,11 @@ pub fn default_home() -> Result<PathBuf, Error> {
 pub fn env_home() -> Option<PathBuf> {
     let home = std::env::var_os("TAILSPOOL_HOME").filter(|home| !home.is_empty());
     home.map(PathBuf::from)
+}
+
+/// What `$HOME` says. It is read as it is: an empty one is none, whatever the user database says.
+pub fn user_home() -> Option<OsString> {
+    std::env::var_os("HOME").filter(|home| !home.is_empty())
 }
 
 /// A path in the queue's directory.

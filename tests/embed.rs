@@ -490,8 +490,8 @@ fn it_stops_when_it_has_ended_already() {
     assert!(watcher.stop().unwrap().complete);
 }
 
-/// Runs an example that was built with the tests.
-fn example(name: &str, arguments: &[&Path]) -> String {
+/// Runs an example that was built with the tests, for a user with this home.
+fn example(name: &str, arguments: &[&Path], home: &Path) -> String {
     let tests = std::env::current_exe().unwrap();
     let path = tests.parent().unwrap().with_file_name("examples").join(name);
     assert!(
@@ -499,7 +499,7 @@ fn example(name: &str, arguments: &[&Path]) -> String {
         "{} is not there: `cargo test` builds it, and so does `cargo build --examples`",
         path.display()
     );
-    let output = Command::new(path).args(arguments).output().unwrap();
+    let output = Command::new(path).args(arguments).env("HOME", home).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{error}");
     String::from_utf8(output.stdout).unwrap()
@@ -509,7 +509,7 @@ fn example(name: &str, arguments: &[&Path]) -> String {
 fn the_example_prints_events_and_leaves_the_lines_in_the_queue() {
     let place = Place::new();
     append(place.log("a.jsonl"), "one\ntwo\n");
-    let printed = example("embed", &[&place.log(""), &place.home()]);
+    let printed = example("embed", &[&place.log(""), &place.home()], Path::new("/"));
     let lines: Vec<_> = printed.lines().collect();
     assert_eq!(lines.len(), 4, "{printed}");
     for (line, word) in lines
@@ -519,7 +519,7 @@ fn the_example_prints_events_and_leaves_the_lines_in_the_queue() {
         assert!(line.contains(word), "{printed}");
     }
     assert_eq!(place.queue(), "one\ntwo\n");
-    assert!(example("embed", &[&place.log("")]).ends_with("2 lines of 1 files captured\n"));
+    assert!(example("embed", &[&place.log("")], Path::new("/")).ends_with("2 lines of 1 files captured\n"));
 }
 
 #[test]
@@ -528,10 +528,22 @@ fn the_example_with_its_own_sink_counts_every_line_each_time() {
     append(place.log("a.jsonl"), joined(&numbered("", 250)));
     append(place.log("b.jsonl"), "one\n");
     for _ in 0..2 {
-        let printed = example("own_sink", &[&place.log("")]);
+        let printed = example("own_sink", &[&place.log("")], Path::new("/"));
         assert_eq!(
             printed,
             "a: 250 lines, 890 bytes\nb: 1 lines, 3 bytes\n251 lines in all\n"
         );
     }
+}
+
+#[test]
+fn the_known_agents_can_be_watched_beside_other_roots() {
+    let place = Place::new();
+    for path in [".claude/projects/p/a.jsonl", ".codex/sessions/2026/b.jsonl"] {
+        let path = place.log(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        append(path, "one\n");
+    }
+    let printed = example("own_sink", &[], &place.log(""));
+    assert_eq!(printed, "a: 1 lines, 3 bytes\nb: 1 lines, 3 bytes\n2 lines in all\n");
 }

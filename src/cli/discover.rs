@@ -5,9 +5,9 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::options::{LookArgs, exclude_in_force, scope_in_force};
-use super::roots::{discovered, looked_for, tell_left_out};
+use super::roots::looked_for;
 use super::table::{Column, Cut, columns_max, render};
-use super::{Common, Exit, print, tilde};
+use super::{Common, Exit, print, print_json, tilde};
 use crate::discover::{CleanUp, Discovery, Known, Survey, clean_up, survey};
 use crate::disk::OsDisk;
 use crate::error::{Error, ErrorKind};
@@ -58,8 +58,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
         .home()
         .ok()
         .and_then(|home| OsDisk::open(&home).ok()?.place().ok());
-    let discovery = discovered(&scope, &exclude);
-    tell_left_out(&discovery);
+    let discovery = Discovery::here(&scope, &exclude);
+    discovery.log_left_out();
     let (tree, now) = (OsTree::default(), Timestamp::now());
     let mut rows = Vec::new();
     for known in discovery.found() {
@@ -186,13 +186,4 @@ fn clean_up_words(row: &Row, clean_up: &RowCleanUp) -> String {
         Some(days) => format!("the oldest has {} left", count(days, "day")),
     };
     format!("{label} deletes a session in {directory} {period} after its last change ({from}): {oldest}.")
-}
-
-fn print_json(rows: &[Row]) -> Result<(), Error> {
-    let failed = |cause| Error::new(ErrorKind::Failed, "cannot print what was found").because(cause);
-    for row in rows {
-        let line = serde_json::to_string(row).map_err(|cause| failed(Box::new(cause)))?;
-        print(line)?;
-    }
-    Ok(())
 }

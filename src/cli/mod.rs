@@ -30,10 +30,10 @@ use clap::builder::OsStringValueParser;
 use clap::{Parser, Subcommand, ValueHint};
 use log::LevelFilter;
 
-use crate::config::{ConfigFile, Given, Layer, Place, Settings, find, home_of, user_home};
+use crate::config::{ConfigFile, Given, Layer, Place, Settings, find, home_of};
 use crate::disk::OsDisk;
 use crate::error::{Error, ErrorKind};
-use crate::home::{default_home, env_home};
+use crate::home::{default_home, env_home, user_home};
 use crate::show::Shown;
 pub use exit::Exit;
 
@@ -214,6 +214,21 @@ fn tilde(path: &str) -> String {
     match below {
         Some(below) if below.is_empty() || below.starts_with('/') => format!("~{below}"),
         _ => path.to_owned(),
+    }
+}
+
+/// A value as one line of JSON.
+fn json(value: &impl serde::Serialize) -> Result<String, Error> {
+    let failed = |cause| Error::new(ErrorKind::Failed, "cannot write it as JSON").because(cause);
+    serde_json::to_string(value).map_err(failed)
+}
+
+/// Prints one line of JSON for each of them.
+fn print_json(rows: &[impl serde::Serialize]) -> Result<(), Error> {
+    let lines = rows.iter().map(json).collect::<Result<Vec<_>, _>>()?;
+    match lines.as_slice() {
+        [] => Ok(()),
+        lines => print(lines.join("\n")),
     }
 }
 

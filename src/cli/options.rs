@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::ValueHint;
 
 use super::Common;
-use crate::config::{Begin, Given, Layer, Settings, at_least_one, bytes_or_unit, duration, user_home};
+use crate::config::{Begin, Given, Layer, Settings, at_least_one, bytes_or_unit, duration};
 use crate::error::Error;
+use crate::home::user_home;
 use crate::queue::depth::OnFull;
 use crate::queue::outgoing::Layout;
 use crate::source::exclude::Exclude;

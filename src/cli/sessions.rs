@@ -3,7 +3,7 @@
 use jiff::{SpanRelativeTo, Timestamp, ToSpan};
 
 use super::table::{Column, Cut, columns_max, render};
-use super::{Common, Exit, print, tilde};
+use super::{Common, Exit, print, print_json, tilde};
 use crate::error::{Error, ErrorKind};
 use crate::sessions::{Session, list};
 use crate::show::{Shown, bytes, count};
@@ -43,7 +43,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
             .map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
     );
     if args.json {
-        return print_json(&sessions);
+        print_json(&sessions)?;
+        return Ok(Exit::Well);
     }
     if sessions.is_empty() {
         if all > 0 {
@@ -114,18 +115,6 @@ fn sum(sessions: &[Session], found: usize) -> String {
         count(lines, "line"),
         bytes(size)
     )
-}
-
-fn print_json(sessions: &[Session]) -> Result<Exit, Error> {
-    let failed = |cause| Error::new(ErrorKind::Failed, "cannot print the sessions").because(cause);
-    let lines = sessions.iter().map(serde_json::to_string);
-    let lines = lines
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|cause| failed(Box::new(cause)))?;
-    if !lines.is_empty() {
-        print(lines.join("\n"))?;
-    }
-    Ok(Exit::Well)
 }
 
 fn is_asked_for(session: &Session, agent: Option<&str>, since: Option<Timestamp>) -> bool {

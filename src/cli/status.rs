@@ -1,11 +1,10 @@
 //! `tailspool status`.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
-use super::{Common, Exit, tilde, time};
-use crate::error::{Error, ErrorKind};
+use super::{Common, Exit, json, print, tilde, time};
+use crate::error::Error;
 use crate::show::{Shown, bytes, count};
 use crate::status::{Status, read};
 
@@ -23,17 +22,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
         Some(disk) => read(&disk, SystemTime::now())?,
         None => nothing(),
     };
-    let failed = |cause| Error::new(ErrorKind::Failed, "cannot print the status").because(cause);
-    let mut text = if args.json {
-        serde_json::to_string(&status).map_err(|cause| failed(cause.into()))?
-    } else {
-        table(&status)
-    };
-    text.push('\n');
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(failed(error)),
-        _ => Ok(Exit::Well),
-    }
+    print(if args.json { json(&status)? } else { table(&status) })?;
+    Ok(Exit::Well)
 }
 
 /// The status of a home that is not there.

@@ -3,7 +3,7 @@
 use ulid::Ulid;
 
 use super::options::{LookArgs, exclude_in_force, scope_in_force};
-use super::{Common, Exit, print};
+use super::{Common, Exit, json, print};
 use crate::error::{Error, ErrorKind};
 use crate::pure::name::parse_ulid;
 use crate::show::Shown;
@@ -48,12 +48,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
     let exclude = exclude_in_force(&settings)?;
     let mut finder = scope.as_ref().map(|scope| Finder::new(&tree, scope, &exclude));
     let found = trace(&disk, finder.as_mut(), args.ulid)?.ok_or_else(unknown)?;
-    if args.json {
-        let failed = |cause| Error::new(ErrorKind::Failed, "cannot print the trace").because(cause);
-        print(serde_json::to_string(&found).map_err(failed)?)?;
-    } else {
-        print(table(&found))?;
-    }
+    print(if args.json { json(&found)? } else { table(&found) })?;
     Ok(Exit::Well)
 }
 

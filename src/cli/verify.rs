@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::options::{LookArgs, exclude_in_force, scope_in_force};
-use super::{Common, Exit, print};
-use crate::error::{Error, ErrorKind};
+use super::{Common, Exit, json, print};
+use crate::error::Error;
 use crate::show::{Shown, bytes, count};
 use crate::source::standing::Finder;
 use crate::source::tree::OsTree;
@@ -31,13 +31,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
         }
         None => Report::default(),
     };
-    let text = if args.json {
-        let failed = |cause| Error::new(ErrorKind::Failed, "cannot print the report").because(cause);
-        serde_json::to_string(&report).map_err(failed)?
-    } else {
-        table(&report)
-    };
-    print(text)?;
+    print(if args.json { json(&report)? } else { table(&report) })?;
     Ok(match report.verdict {
         Verdict::Good => Exit::Well,
         Verdict::Unchecked => Exit::Failed,

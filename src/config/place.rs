@@ -1,10 +1,10 @@
 //! Which config file is read.
 
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind};
+use crate::home::user_home;
 use crate::show::Shown;
 
 /// The name of the config file.
@@ -21,11 +21,6 @@ pub enum Place {
     Nowhere,
     /// No file is to be read.
     Ignored,
-}
-
-/// What `$HOME` says. It is read as it is: an empty one is none, whatever the user database says.
-pub fn user_home() -> Option<OsString> {
-    std::env::var_os("HOME").filter(|home| !home.is_empty())
 }
 
 /// Finds the file: the one that is asked for, else that of `$TAILSPOOL_CONFIG`, else the one in the platform's config

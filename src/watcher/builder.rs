@@ -14,11 +14,13 @@ use crate::source::roots::RootSpec;
 
 /// Collects what [`Watcher::builder`] is told, and starts the watcher.
 ///
-/// At least one root is needed, and somebody who takes the lines: a [home](Self::home), a [sink](Self::sink) of the
+/// At least one root is needed, or the [known agents](Self::known_agents), and somebody who takes the lines: a [home](Self::home), a [sink](Self::sink) of the
 /// caller's own, or, with neither, the [channel of events](Self::events).
 #[must_use = "nothing is watched before `spawn`"]
+#[allow(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
 pub struct WatcherBuilder {
     pub(super) roots: Vec<RootSpec>,
+    pub(super) agents: bool,
     pub(super) scopes: Vec<PathBuf>,
     pub(super) globs: Vec<String>,
     pub(super) exclude: Vec<String>,
@@ -38,6 +40,7 @@ impl WatcherBuilder {
     pub(super) fn new() -> Self {
         Self {
             roots: Vec::new(),
+            agents: false,
             scopes: Vec::new(),
             globs: Vec::new(),
             exclude: Vec::new(),
@@ -62,6 +65,13 @@ impl WatcherBuilder {
     /// Watches these roots too, which may have an agent and patterns of their own.
     pub fn roots(mut self, roots: impl IntoIterator<Item = RootSpec>) -> Self {
         self.roots.extend(roots);
+        self
+    }
+
+    /// Watches the directories of the known agents too, as [`crate::discover`] finds them by the environment of this
+    /// process: those that are there, and those that come. What of them is outside the scopes is left out, and logged.
+    pub fn known_agents(mut self) -> Self {
+        self.agents = true;
         self
     }
 

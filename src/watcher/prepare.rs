@@ -13,6 +13,7 @@ use super::live::Live;
 use super::own_sink::OwnSink;
 use crate::capture::Capture;
 use crate::clock::{Clock, SystemClock};
+use crate::discover::Discovery;
 use crate::disk::{Disk, HomePlace, OsDisk};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
@@ -76,9 +77,15 @@ pub(super) fn prepare(mut asked: WatcherBuilder) -> Result<Prepared, Error> {
 fn source_options(asked: &mut WatcherBuilder) -> Result<SourceOptions, Error> {
     let user_home = std::env::var_os("HOME");
     let scope = Scope::new(user_home.as_deref(), &asked.scopes)?;
-    let specs = std::mem::take(&mut asked.roots);
+    let exclude = Exclude::new(&asked.exclude, user_home.as_deref())?;
+    let mut specs = std::mem::take(&mut asked.roots);
+    if asked.agents {
+        let discovery = Discovery::here(&scope, &exclude);
+        discovery.log_left_out();
+        specs.extend(discovery.roots_beside(&specs));
+    }
     let mut options = SourceOptions::new(roots::check(specs, &scope, asked.home.as_deref())?, scope);
-    options.exclude = Exclude::new(&asked.exclude, user_home.as_deref())?;
+    options.exclude = exclude;
     (options.once, options.from_end) = (asked.once, asked.from_end);
     options.interval = if asked.once { HOT_INTERVAL } else { asked.interval };
     options.files_max = asked.files_max;
@@ -101,8 +108,11 @@ fn usage(what: &str, hint: &str) -> Error {
 fn check(asked: &WatcherBuilder) -> Result<(), Error> {
     let is_time = |time: Duration| !time.is_zero() && time <= TIME_MAX;
     let home = asked.home.is_some();
-    if asked.roots.is_empty() {
-        return Err(usage("no root is given", "name a directory with `root`"));
+    if asked.roots.is_empty() && !asked.agents {
+        return Err(usage(
+            "no root is given",
+            "name a directory with `root`, or take the `known_agents`",
+        ));
     }
     if home && asked.sink.is_some() {
         let hint = "take one of `home` and `sink`; what a home captured is drained from its queue";
