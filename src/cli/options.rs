@@ -54,7 +54,7 @@ impl LookArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct SettingsArgs {
     /// Directories with logs below them, or single log files. One that is not there yet is waited for [default: the
-    /// `roots` of the config file]
+    /// `roots` of the config file, else the directories of the known agents]
     #[arg(value_name = "ROOT", value_hint = ValueHint::AnyPath)]
     roots: Vec<PathBuf>,
     /// Watch the directories of the known agents, as `discover` finds them, beside ROOT too [default: true without ROOT
@@ -64,8 +64,8 @@ pub(super) struct SettingsArgs {
     agents: Option<bool>,
     #[command(flatten)]
     look: LookArgs,
-    /// Which files are logs: a pattern without `/` goes by the name, another by the path below ROOT. Can be given more
-    /// than once [default: *.jsonl]
+    /// Which files are logs: a pattern without `/` goes by the name, another by the path below ROOT; what one that begins
+    /// with `!` names is left out. Can be given more than once [default: *.jsonl, and what fits each known agent]
     #[arg(long, value_name = "PATTERN", help_heading = "Which logs")]
     glob: Vec<String>,
     /// Watch at most N files of each ROOT, the first ones by path; the others are left alone [default: no limit]
