@@ -80,3 +80,20 @@ fn a_file_that_leaves_a_directory_which_is_excluded_by_now_goes_on_where_it_stop
     assert_eq!(lines(&sandbox), ["four", "one", "three", "two"]);
     sandbox.run(&["verify"]).exits(0);
 }
+
+#[test]
+fn a_directory_of_an_agent_that_appears_outside_the_scope_is_told_once() {
+    let sandbox = Sandbox::new();
+    append(user(&sandbox, ".claude/projects/p/s.jsonl"), "one\n");
+    fs::create_dir_all(sandbox.path("elsewhere")).unwrap();
+    let watcher = Running::start(sandbox.command(&["watch", "--interval", "20ms"]));
+    watcher.says("caught up: 1 line captured");
+    symlink(sandbox.path("elsewhere"), user(&sandbox, ".codex/sessions")).unwrap();
+    watcher.says("watcher.path_scope_violation");
+    // Each walk that finds one of these came after a walk that saw the symlink.
+    for at in 2..6 {
+        append(user(&sandbox, &format!(".claude/projects/p/{at}.jsonl")), "more\n");
+        support::wait_until_equal("the line", &at, || lines(&sandbox).len());
+    }
+    watcher.stop().exits(0).told_once("watcher.path_scope_violation");
+}

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use super::table::Key;
 use super::tracked::Tracked;
 use super::{FirstPass, Tailer, WatchedRoot};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::pure::fold::{FileState, Fold, Presence};
 use crate::pure::record::{LogFile, path_to_text};
+use crate::show::Shown;
 use crate::source::globs::Globs;
 use crate::source::roots::Root;
+use crate::source::scope;
 use crate::source::tail::Cursor;
 use crate::source::{EventSink, Fact, Verdict, WatchedPath};
 
@@ -129,7 +131,25 @@ impl WatchedRoot {
             directory: None,
             last: None,
             overflow_told: false,
+            refused: None,
         }
+    }
+
+    /// Says once why what appeared is not watched. Of what nobody misses, and of what leads out of the scope, nobody
+    /// else tells.
+    pub(super) fn tell_refused(&mut self, error: &Error) {
+        let text = error.to_string();
+        if self.refused.as_ref() == Some(&text) {
+            return;
+        }
+        if error.kind() == ErrorKind::Scope {
+            log::error!(code = scope::VIOLATION; "{error}: nothing in it is opened");
+        } else if self.root.spec.optional && error.kind() == ErrorKind::Usage {
+            let shown = Shown::path(&self.root.spec.path).to_string();
+            log::warn!(code = "watcher.root_left_out", path = shown.as_str();
+                "{shown} is left out until the next start: {error}");
+        }
+        self.refused = Some(text);
     }
 
     /// As it is told to people: not while nobody misses it.
