@@ -97,3 +97,14 @@ fn a_directory_of_an_agent_that_appears_outside_the_scope_is_told_once() {
     }
     watcher.stop().exits(0).told_once("watcher.path_scope_violation");
 }
+
+#[test]
+fn a_span_may_be_said_as_so_long_ago() {
+    let sandbox = Sandbox::new();
+    append(user(&sandbox, ".claude/projects/p/s.jsonl"), "one\n");
+    once(&sandbox, &[]);
+    let listed = sandbox.run(&["sessions", "--json", "--since", "2 days ago"]).exits(0);
+    assert_eq!(listed.json().len(), 1);
+    let months = sandbox.run(&["sessions", "--since", "1mo"]).exits(2);
+    assert!(months.line("error: ").contains("days"), "{months:#?}");
+}
