@@ -108,3 +108,15 @@ fn a_span_may_be_said_as_so_long_ago() {
     let months = sandbox.run(&["sessions", "--since", "1mo"]).exits(2);
     assert!(months.line("error: ").contains("days"), "{months:#?}");
 }
+
+#[test]
+fn what_an_earlier_watcher_said_is_not_told_of_the_one_that_holds_the_home() {
+    let sandbox = Sandbox::new();
+    append(user(&sandbox, ".claude/projects/p/s.jsonl"), "one\n");
+    once(&sandbox, &[]);
+    let lock = fs::OpenOptions::new().write(true).open(sandbox.home("lock")).unwrap();
+    lock.lock().unwrap();
+    fs::write(sandbox.home("lock"), "1\n").unwrap();
+    let status = sandbox.run(&["status"]).exits(0);
+    assert!(status.stdout.starts_with(b"capture   not known yet"), "{status:#?}");
+}
