@@ -123,7 +123,9 @@ pub struct LastCommit {
 /// Reads the status of a home. Writes nothing, and waits for nobody.
 pub fn read(disk: &dyn Disk, now: SystemTime) -> Result<Status, Error> {
     let watching = is_held(disk);
-    let board = board(disk);
+    let pid = if watching { holder(disk) } else { None };
+    // What an earlier watcher said is not true of this one.
+    let board = board(disk).filter(|board| pid.is_none_or(|pid| pid == board.pid));
     let fold = current_fold(disk)?;
     let listing = list(disk)?;
     let depth = listing.depth();
@@ -134,7 +136,7 @@ pub fn read(disk: &dyn Disk, now: SystemTime) -> Result<Status, Error> {
     let full_now = disk.space().is_ok_and(disk_is_full);
     Ok(Status {
         watching,
-        pid: if watching { holder(disk) } else { None },
+        pid,
         queue_full: board
             .as_ref()
             .filter(|_| watching)

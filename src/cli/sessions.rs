@@ -151,11 +151,14 @@ impl Since {
 /// A span such as `7d`, a date, or a date and time; where no zone is named, in that of this machine.
 fn since(text: &str) -> Result<Since, String> {
     if let Ok(span) = text.parse::<jiff::Span>() {
-        return if span.is_negative() {
-            Err("it lies in the future".into())
-        } else {
-            Ok(Since::Ago(span))
-        };
+        let is_said = text.trim_end().ends_with("ago");
+        if span.is_negative() && !is_said {
+            return Err("it lies in the future".into());
+        }
+        if span.get_years() != 0 || span.get_months() != 0 {
+            return Err("years and months are not of one length; say how many days, or a date".into());
+        }
+        return Ok(Since::Ago(span.abs()));
     }
     if let Ok(at) = text.parse::<Timestamp>() {
         return Ok(Since::At(at));

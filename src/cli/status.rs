@@ -131,6 +131,9 @@ fn verdict(status: &Status) -> String {
     if !status.watching && told.is_some_and(|told| !told.stopped) {
         return "not known: the watcher was killed; start it again, and it goes on where it stopped".into();
     }
+    if status.watching && told.is_none_or(|told| told.stopped) {
+        return "not known yet: the watcher has just begun".into();
+    }
     let unknown = told.map_or(0, |told| told.unknown);
     if unknown > 0 {
         return format!("not everything: {} could not be looked at", count(unknown, "path"));

@@ -36,6 +36,9 @@ impl Exclude {
         for pattern in patterns {
             // What is below is meant, and the directory itself goes with it.
             let top = pattern.trim_end_matches("/**").trim_end_matches('/');
+            if let Some(why) = names_nothing(top) {
+                return Err(globs::no_pattern(pattern, why).hint(HOW));
+            }
             if let Some(rest) = top.strip_prefix("~/") {
                 let home = user_home.and_then(OsStr::to_str).ok_or_else(|| {
                     globs::no_pattern(pattern, "HOME is not set, or is not UTF-8").hint("write the whole path")
@@ -115,6 +118,27 @@ impl Exclude {
 
     fn has_whole(&self, path: &Path) -> bool {
         path.ancestors().any(|part| self.whole.is_match(part))
+    }
+}
+
+/// How patterns are written.
+const HOW: &str = "write a name, such as -work-secret, a path below a root, or a whole path, such as ~/logs/private";
+
+/// Why a pattern cannot match any path, if it cannot. Who writes one has something private, and must not find out later.
+fn names_nothing(pattern: &str) -> Option<&'static str> {
+    let begins = |start: &str| pattern.starts_with(start);
+    if pattern.trim() != pattern {
+        Some("a space at its beginning or end is part of it")
+    } else if begins("!") {
+        Some("nothing is taken out of what is excluded")
+    } else if begins("$") {
+        Some("variables do not count in it")
+    } else if begins("~") && !begins("~/") {
+        Some("`~` stands for HOME only before `/`")
+    } else if pattern.split('/').any(|part| part == "." || part == "..") {
+        Some("no path that it goes by holds `.` or `..`")
+    } else {
+        None
     }
 }
 
@@ -211,5 +235,19 @@ mod tests {
             assert_eq!(made.is_err(), bad != "**", "{bad}");
         }
         assert!(Exclude::new(&["~/x".to_owned()], None).is_err());
+        for never in [
+            "./secret",
+            "secret/.",
+            "a/../secret",
+            " secret",
+            "secret ",
+            "!secret",
+            "$HOME/secret",
+            "~",
+            "~me/secret",
+        ] {
+            let made = Exclude::new(&[never.to_owned()], Some(OsStr::new("/home/me")));
+            assert_eq!(made.unwrap_err().kind(), ErrorKind::Usage, "{never}");
+        }
     }
 }

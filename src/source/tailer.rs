@@ -175,6 +175,8 @@ struct WatchedRoot {
     globs: Globs,
     /// The directory of the root, as the last sweep opened it.
     directory: Option<std::os::fd::OwnedFd>,
+    /// Why it may not be watched as it appeared, once that was told.
+    refused: Option<String>,
     /// Whether a pass over it was made.
     first_pass: FirstPass,
     /// The last path that is watched, when there are more than may be.

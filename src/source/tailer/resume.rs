@@ -6,16 +6,19 @@ use std::sync::Arc;
 use super::table::Key;
 use super::tracked::Tracked;
 use super::{FirstPass, Tailer, WatchedRoot};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::pure::fold::{FileState, Fold, Presence};
 use crate::pure::record::{LogFile, path_to_text};
+use crate::show::Shown;
 use crate::source::globs::Globs;
 use crate::source::roots::Root;
+use crate::source::scope;
 use crate::source::tail::Cursor;
 use crate::source::{EventSink, Fact, Verdict, WatchedPath};
 
 impl Tailer {
-    /// Takes up the cursors of the files below the roots that are there. Those of the others wait.
+    /// Takes up the cursors of the files below the roots that are there. Those of the others wait, and those of what is
+    /// not watched this time are kept as those of gone files are: a file that stands in a root by now goes on there.
     pub(super) fn resume(&mut self) {
         let mut states = std::mem::take(&mut self.unresumed);
         // What was told of last comes last, and counts where there are two: of the gone files of a path, and when a
@@ -24,25 +27,40 @@ impl Tailer {
         for state in states {
             let Some(path) = state.path() else { continue };
             match (0..self.roots.len()).find(|root| self.is_log(*root, &path)) {
-                Some(root) => self.take_up(&state, path.into(), root),
-                None => self.unresumed.push(state),
+                Some(root) if self.is_as_resumed(&state, &path) => self.take_up(&state, path.into(), root),
+                Some(_) => {}
+                None => {
+                    self.set_aside(&state, path.into());
+                    self.unresumed.push(state);
+                }
             }
         }
         if self.roots.iter().all(|watched| watched.root.place.is_some()) {
-            // They belong to roots that are not watched this time.
+            // No root is to come that they could be below.
             self.unresumed = Vec::new();
         }
     }
 
+    /// Keeps the cursor of a file whose path is below no root that is there, or is left alone there.
+    fn set_aside(&mut self, state: &FileState, path: Arc<Path>) {
+        if self.table.cursor(state.file_id).is_none() {
+            self.table.bury(resumed(state, path, None));
+        }
+    }
+
+    /// Whether a file that was set aside did not turn up elsewhere meanwhile. Its cursor is set aside no more then.
+    fn is_as_resumed(&mut self, state: &FileState, path: &Path) -> bool {
+        match self.table.cursor(state.file_id) {
+            None => true,
+            Some(cursor) => {
+                let stood = (&*cursor.file.path, cursor.file.epoch, cursor.offset);
+                stood == (path, state.epoch, state.offset) && self.table.take_gone(state.file_id).is_some()
+            }
+        }
+    }
+
     pub(super) fn take_up(&mut self, state: &FileState, path: Arc<Path>, root: usize) {
-        let file = LogFile {
-            file_id: state.file_id,
-            epoch: state.epoch,
-            path,
-            identity: state.identity(),
-            agent: self.roots[root].root.spec.agent.clone(),
-        };
-        let cursor = Cursor::resumed(Arc::new(file), state);
+        let cursor = resumed(state, path, self.roots[root].root.spec.agent.clone());
         if state.state == Presence::Gone {
             return self.table.bury(cursor);
         }
@@ -92,6 +110,17 @@ impl Tailer {
     }
 }
 
+fn resumed(state: &FileState, path: Arc<Path>, agent: Option<Arc<str>>) -> Cursor {
+    let file = LogFile {
+        file_id: state.file_id,
+        epoch: state.epoch,
+        path,
+        identity: state.identity(),
+        agent,
+    };
+    Cursor::resumed(Arc::new(file), state)
+}
+
 impl WatchedRoot {
     pub(super) fn new(globs: Globs, root: Root, fold: &Fold) -> Self {
         let seen = fold.roots.contains(&path_to_text(&root.resolved).0);
@@ -102,7 +131,25 @@ impl WatchedRoot {
             directory: None,
             last: None,
             overflow_told: false,
+            refused: None,
         }
+    }
+
+    /// Says once why what appeared is not watched. Of what nobody misses, and of what leads out of the scope, nobody
+    /// else tells.
+    pub(super) fn tell_refused(&mut self, error: &Error) {
+        let text = error.to_string();
+        if self.refused.as_ref() == Some(&text) {
+            return;
+        }
+        if error.kind() == ErrorKind::Scope {
+            log::error!(code = scope::VIOLATION; "{error}: nothing in it is opened");
+        } else if self.root.spec.optional && error.kind() == ErrorKind::Usage {
+            let shown = Shown::path(&self.root.spec.path).to_string();
+            log::warn!(code = "watcher.root_left_out", path = shown.as_str();
+                "{shown} is left out until the next start: {error}");
+        }
+        self.refused = Some(text);
     }
 
     /// As it is told to people: not while nobody misses it.

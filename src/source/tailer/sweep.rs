@@ -8,13 +8,12 @@ use std::path::{Path, PathBuf};
 use ulid::Ulid;
 
 use super::table::Key;
-use super::{FirstPass, Job, LOOK_FAILED, Queued, Tailer};
+use super::{FirstPass, Job, Queued, Tailer};
 use crate::error::ErrorKind;
 use crate::pure::identity::Identity;
 use crate::pure::step::Why;
 use crate::show::Shown;
 use crate::source::roots::Root;
-use crate::source::scope;
 use crate::source::tree::{Kind, Stat};
 
 /// A file that moved since it was last caught up with.
@@ -54,7 +53,10 @@ impl Tailer {
             if let Err((why, cause)) = self.open_root(root) {
                 let watched = &mut self.roots[root];
                 watched.directory = None;
-                let (path, missed) = (watched.root.resolved.clone(), watched.told().is_some());
+                let (path, missed) = (
+                    watched.root.resolved.clone(),
+                    watched.told().is_some() || why == Why::Failed,
+                );
                 if missed {
                     self.note_unknown(&path, why, &cause.to_string());
                 }
@@ -199,12 +201,15 @@ impl Tailer {
         let watched = &mut self.roots[root];
         let was_there = watched.root.place.is_some();
         if let Err(error) = watched.root.appear(&self.scope, &others, home) {
-            let told = (watched.root.resolved.clone(), LOOK_FAILED);
-            if error.kind() == ErrorKind::Scope && !self.told.contains(&told) {
-                log::error!(code = scope::VIOLATION; "{error}: nothing in it is opened");
-            }
-            return Err((Why::Failed, io::Error::other(error.to_string())));
+            let why = if watched.root.spec.optional && error.kind() != ErrorKind::Failed {
+                Why::RootMissing
+            } else {
+                Why::Failed
+            };
+            watched.tell_refused(&error);
+            return Err((why, io::Error::other(error.to_string())));
         }
+        watched.refused = None;
         if !was_there && watched.root.place.is_some() {
             self.resume();
         }
