@@ -170,6 +170,12 @@ pub const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// Least time between two words about how a backlog is getting on.
 pub const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
+/// Lines for people that wait while standard error takes none.
+pub const WORDS_MAX: usize = 1024;
+
+/// How long the end of a command waits until they are shown.
+pub const WORDS_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Least time between two lines about it, where no terminal shows a bar.
 pub const PROGRESS_LINE_EVERY: Duration = Duration::from_secs(10);
 

@@ -6,13 +6,14 @@ mod support;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use support::{Running, Sandbox, append};
+use support::{Running, Sandbox, append, wait_until_equal};
 
 /// A name that would colour what follows, begin a line, and turn the text around.
 const ODD: &str = "a\u{1b}[31m\nhint: \u{202e}b";
@@ -171,6 +172,28 @@ fn there_is_no_bar_where_nothing_can_be_drawn_or_is_to_be_said() {
     backlog(&sandbox);
     let ended = sandbox.once(&[]).exits(0);
     assert!(!ended.stderr.contains(['\r', '\u{1b}']), "{ended:#?}");
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_stops_neither_the_capture_nor_its_end() {
+    let sandbox = Sandbox::new();
+    let (unread, mut full) = std::io::pipe().unwrap();
+    let flags = rustix::fs::fcntl_getfl(&full).unwrap();
+    rustix::fs::fcntl_setfl(&full, flags | OFlags::NONBLOCK).unwrap();
+    while full.write(&[b'x'; 4096]).is_ok() {}
+    rustix::fs::fcntl_setfl(&full, flags).unwrap();
+    let mut command = sandbox.command(&["watch", "-vv", "--interval", "100ms", "user/logs"]);
+    command.stderr(full).stdin(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    for line in 1..=3 {
+        append(sandbox.log("a.jsonl"), format!("{line}\n"));
+        wait_until_equal("the line", &line, || sandbox.envelopes().len());
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    drop(unread);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod replay;
 mod roots;
 mod sessions;
 mod setup;
+mod speaker;
 mod status;
 mod table;
 mod talk;
@@ -188,13 +189,12 @@ pub fn main() -> ExitCode {
         Verb::Completions(args) => setup::completions(&args),
         Verb::Man(args) => setup::man(&args),
     };
-    match ended {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            talk::error(&error);
-            Exit::of(error.kind()).into()
-        }
-    }
+    let exit = ended.unwrap_or_else(|error| {
+        talk::error(&error);
+        Exit::of(error.kind())
+    });
+    speaker::finish();
+    exit.into()
 }
 
 /// A time as people say it.

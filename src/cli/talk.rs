@@ -4,13 +4,12 @@
 //! terminal shows it.
 
 use std::fmt::Display;
-use std::io::{IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::io::IsTerminal;
 
 use anstyle::{AnsiColor, Style};
-use indicatif::ProgressBar;
 use log::{Level, LevelFilter};
 
+use super::speaker;
 use crate::error::{Error, ErrorKind};
 use crate::show::Shown;
 
@@ -20,35 +19,14 @@ pub(super) fn has_colours(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && said("NO_COLOR").is_none() && said("TERM").is_some_and(|terminal| terminal != "dumb")
 }
 
-/// Prints one line; `label` is what it begins with, coloured if it may be. Nobody listening is no reason to stop.
+/// Prints one line; `label` is what it begins with, coloured if it may be.
 fn put(label: Option<(&str, Style)>, text: &str) {
     let text = Shown::text(text);
-    let line = match label {
+    speaker::say(match label {
         None => format!("{text}\n"),
         Some((label, style)) if has_colours(&std::io::stderr()) => format!("{style}{label}:{style:#} {text}\n"),
         Some((label, _)) => format!("{label}: {text}\n"),
-    };
-    let write = || {
-        let _ = std::io::stderr().write_all(line.as_bytes());
-    };
-    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner);
-    match &*bar {
-        None => write(),
-        Some(bar) => bar.suspend(write),
-    }
-}
-
-/// The bar that is on the screen: a line is printed above it.
-static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
-
-/// From now on a bar is on the screen.
-pub(super) fn put_bar(bar: ProgressBar) {
-    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
-}
-
-/// There is none any more.
-pub(super) fn take_bar() {
-    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    });
 }
 
 /// Whether standard error is a terminal on which something can be drawn and drawn over.

@@ -4,8 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
-
+use super::speaker::{self, Progress};
 use super::{Common, talk, tilde, time};
 use crate::capture::Tally;
 use crate::disk::Disk;
@@ -14,9 +13,6 @@ use crate::queue::depth::list;
 use crate::show::{bytes, count};
 use crate::source::{Overview, WatchedPath};
 use crate::watcher::{Moment, Outcome};
-
-/// The words of a bar are those of the lines: its own rate and time left jump about.
-const BAR: &str = "{wide_bar} {percent:>3} %  {msg}";
 
 /// Tells people.
 pub(super) struct Telling<'a> {
@@ -32,7 +28,7 @@ pub(super) struct Telling<'a> {
 
 /// How a backlog is shown.
 enum Shown {
-    Bar(Option<ProgressBar>),
+    Bar,
     /// With the time of the last line.
     Lines(Instant),
     Nothing,
@@ -43,7 +39,7 @@ impl<'a> Telling<'a> {
         let begun = Instant::now();
         let shown = match (common.quiet, talk::moves()) {
             (true, _) => Shown::Nothing,
-            (false, true) => Shown::Bar(None),
+            (false, true) => Shown::Bar,
             (false, false) => Shown::Lines(begun),
         };
         Self {
@@ -62,7 +58,7 @@ impl<'a> Telling<'a> {
             Moment::Begun(overview) => self.common.say(format_args!("{}", self.watching(overview))),
             Moment::Progress(overview, tally) => self.progress(overview, tally),
             Moment::CaughtUp(overview, tally) => {
-                self.end_bar();
+                speaker::end_bar();
                 let (lines, size) = (count(tally.lines, "line"), bytes(tally.bytes));
                 let but = match overview.unknown {
                     0 => String::new(),
@@ -76,18 +72,16 @@ impl<'a> Telling<'a> {
             }
             Moment::Minute(_, tally) => {
                 let more = tally.lines - std::mem::replace(&mut self.told_lines, tally.lines);
-                self.common.say(format_args!(
-                    "captured {more} more, {}; {} in the queue",
-                    count(tally.lines, "line"),
-                    count(self.waiting(), "record")
-                ));
+                let all = count(tally.lines, "line");
+                self.common
+                    .say(format_args!("captured {more} more: {all} since the start"));
             }
         }
     }
 
     /// The end of a run; `elsewhere` is the home, when a drain must be told of it.
     pub(super) fn end(&mut self, outcome: &Outcome, elsewhere: Option<&Path>) {
-        self.end_bar();
+        speaker::end_bar();
         let waiting = self.waiting();
         let how = match (waiting, elsewhere) {
             (0, _) => String::new(),
@@ -122,12 +116,11 @@ impl<'a> Telling<'a> {
         let now = Instant::now();
         let (total, since) = (self.total_bytes, now.duration_since(self.begun));
         match &mut self.shown {
-            Shown::Bar(bar) => {
-                let bar = bar.get_or_insert_with(begin_bar);
-                bar.set_message(progress_words(tally, total, since));
-                bar.set_length(total);
-                bar.set_position(tally.bytes);
-            }
+            Shown::Bar => speaker::show_bar(Progress {
+                words: progress_words(tally, total, since),
+                done: tally.bytes,
+                total,
+            }),
             Shown::Lines(last) => {
                 if now.duration_since(*last) >= PROGRESS_LINE_EVERY {
                     *last = now;
@@ -136,15 +129,6 @@ impl<'a> Telling<'a> {
                 }
             }
             Shown::Nothing => {}
-        }
-    }
-
-    fn end_bar(&mut self) {
-        if let Shown::Bar(bar) = &mut self.shown {
-            talk::take_bar();
-            if let Some(bar) = bar.take() {
-                bar.finish_and_clear();
-            }
         }
     }
 
@@ -158,17 +142,8 @@ impl<'a> Telling<'a> {
 impl Drop for Telling<'_> {
     /// An error is told below the bar, not in it.
     fn drop(&mut self) {
-        self.end_bar();
+        speaker::end_bar();
     }
-}
-
-fn begin_bar() -> ProgressBar {
-    let bar = ProgressBar::no_length();
-    if let Ok(style) = ProgressStyle::with_template(BAR) {
-        bar.set_style(style);
-    }
-    talk::put_bar(bar.clone());
-    bar
 }
 
 fn named(root: &WatchedPath) -> String {

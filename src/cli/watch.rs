@@ -9,6 +9,7 @@ use signal_hook::iterator::Signals;
 
 use super::options::{SettingsArgs, exclude_in_force, scope_in_force};
 use super::roots::{Roots, roots_in_force};
+use super::speaker;
 use super::telling::Telling;
 use super::{Common, Exit};
 use crate::capture::{Capture, CaptureOptions};
@@ -79,6 +80,7 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     source_options.home = Some(place);
     source_options.exclude = exclude;
     let mut source = PollingSource::new(source_options, Box::<OsTree>::default(), clock, capture.fold())?;
+    speaker::start()?;
     let mut telling = Telling::new(common, &*disk);
     let mut tell = |moment: Moment<'_>| telling.tell(moment);
     let outcome = watcher::run(capture, &mut source, &*disk, &wake, args.once, &mut tell)?;
