@@ -51,6 +51,8 @@ pub struct Known {
     pub resolved: PathBuf,
     /// The variable that names it; None where it is by default.
     pub by: Option<Var>,
+    /// Directories in it, resolved, of another agent.
+    pub parts: Vec<(PathBuf, &'static Agent)>,
     /// Which files below it are logs.
     pub globs: Vec<String>,
     /// Whether it is there.
@@ -83,6 +85,11 @@ impl Known {
         let spec = RootSpec {
             path: self.path.clone(),
             agent: Some(self.agent.name.into()),
+            parts: self
+                .parts
+                .iter()
+                .map(|(path, agent)| (path.clone(), agent.name.into()))
+                .collect(),
             globs: Some(self.globs.clone()),
             optional: true,
         };
@@ -100,8 +107,19 @@ impl Discovery {
     pub fn here(scope: &Scope, exclude: &Exclude) -> Self {
         let home = user_home();
         let mut discovery = discover(&Around::here(home.as_deref(), scope));
-        let is_open = |known: &Known| exclude.refuse(&known.root(), home.as_deref()).is_ok();
-        discovery.known.retain(is_open);
+        for known in std::mem::take(&mut discovery.known) {
+            match exclude.refuse(&known.root(), home.as_deref()) {
+                Ok(()) => discovery.known.push(known),
+                // Who names its path means it; a name that fits by chance is told.
+                Err(_) if exclude.covers(&known.root(), Path::new("")) => {}
+                Err(_) if !known.exists => {}
+                Err(why) => discovery.left_out.push(LeftOut {
+                    agent: known.agent,
+                    path: known.path,
+                    why,
+                }),
+            }
+        }
         discovery
     }
 
@@ -148,14 +166,23 @@ pub fn discover(around: &Around<'_>) -> Discovery {
     discovery
 }
 
-/// The agent whose logs a path is among, by the environment of this process: it is one of their directories, or lies in
-/// one.
-pub fn agent_of(path: &Path, scope: &Scope) -> Option<&'static Agent> {
-    let (home, resolved) = (user_home(), resolve(path).ok()?);
-    let is_above = |path: &Path| resolve(path).is_ok_and(|above| resolved.starts_with(above));
+/// Says of a root which agents write in it, by the environment of this process: the one of which it is a directory, or
+/// in whose directory it lies; else those whose directories lie in it.
+pub fn attribute(spec: &mut RootSpec, scope: &Scope) {
+    let (home, Ok(root)) = (user_home(), resolve(&spec.path)) else {
+        return;
+    };
     let around = Around::here(home.as_deref(), scope);
-    let mut places = places(&around);
-    places.find_map(|(agent, _, path, _)| is_above(&path).then_some(agent))
+    for (agent, _, path, _) in places(&around) {
+        let Ok(path) = resolve(&path) else { continue };
+        if root.starts_with(&path) {
+            spec.agent = Some(agent.name.into());
+            return;
+        }
+        if path.starts_with(&root) {
+            spec.parts.push((path, agent.name.into()));
+        }
+    }
 }
 
 type Named = (&'static Agent, &'static Place, PathBuf, Option<Var>);
@@ -180,9 +207,15 @@ fn look(
     scope: &Scope,
 ) -> Result<Option<Known>, Error> {
     let failed = |cause| Error::io("cannot look at", &path, cause).hint("give access to it, or name other roots");
-    let resolved = resolve(&path).map_err(failed)?;
+    let denied = |error: &std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+    let resolved = match resolve(&path) {
+        // It may be there: whoever watches it finds out.
+        Err(error) if denied(&error) => path.clone(),
+        resolved => resolved.map_err(failed)?,
+    };
     let exists = match std::fs::symlink_metadata(&resolved) {
         Ok(found) => found.is_dir(),
+        Err(error) if denied(&error) => true,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(cause) => return Err(failed(cause)),
     };
@@ -196,6 +229,7 @@ fn look(
         path,
         resolved,
         by,
+        parts: Vec::new(),
         globs: place.globs.iter().map(|&glob| glob.to_owned()).collect(),
         exists,
     }))
@@ -218,6 +252,10 @@ fn add(all: &mut Vec<Known>, mut fresh: Known) {
 
 impl Known {
     fn absorb(&mut self, inner: &Self) {
+        let own = (inner.resolved.clone(), inner.agent);
+        let parts = inner.parts.iter().cloned().chain([own]);
+        self.parts
+            .extend(parts.filter(|(path, agent)| *path != self.resolved && *agent != self.agent));
         let below = inner.resolved.strip_prefix(&self.resolved).unwrap_or(Path::new(""));
         let globs = match below.to_str() {
             Some("") => inner.globs.clone(),

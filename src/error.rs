@@ -91,6 +91,13 @@ impl Error {
         self.hint.as_deref()
     }
 
+    /// Whether the operating system did not allow it.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.io_cause()
+            .is_some_and(|cause| cause.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     /// The cause, where it came from the operating system.
     #[must_use]
     pub fn io_cause(&self) -> Option<&io::Error> {

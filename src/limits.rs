@@ -50,8 +50,11 @@ pub const SNAPSHOT_EVERY_BYTES: u64 = 1024 * 1024;
 /// An envelope longer than this is streamed by `drain` rather than held.
 pub const ENVELOPE_IN_MEMORY_BYTES: usize = 8 * 1024 * 1024;
 
-/// Physical lines at the start of a file in which its working directory is looked for.
+/// The first records of a file in which its working directory is looked for.
 pub const CWD_LINES_MAX: u64 = 200;
+
+/// Longest line in which it is looked for.
+pub const CWD_LINE_BYTES_MAX: usize = 256 * 1024;
 
 /// Longest working directory that is believed.
 pub const CWD_BYTES_MAX: usize = 4096;

@@ -1721,6 +1721,18 @@ fn a_large_backlog_of_a_file_is_told_once() {
     let line = "x".repeat(1023) + "\n";
     append(sandbox.log("a.jsonl"), line.repeat(11 * 1024));
     append(sandbox.log("b.jsonl"), line.repeat(9 * 1024));
+    // A large log that is new is an ordinary backlog.
+    let ended = sandbox.once(&["-v"]).exits(0);
+    ended.told_once("watcher.large_file_growth");
+    let told = "info: ";
+    assert!(
+        ended
+            .stderr
+            .lines()
+            .any(|line| line.starts_with(told) && line.contains("a.jsonl has 11534336 bytes")),
+        "{ended:#?}"
+    );
+    append(sandbox.log("a.jsonl"), line.repeat(11 * 1024));
     let ended = sandbox.once(&[]).exits(0);
     ended.told_once("watcher.large_file_growth");
     assert!(

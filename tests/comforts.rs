@@ -130,12 +130,11 @@ fn a_backlog_has_a_bar_on_a_terminal_which_is_gone_at_the_end() {
     let lines = backlog(&sandbox);
     let shown = on_a_terminal(&sandbox, &[("NO_COLOR", "1")], &["watch", "--once", "user/logs"]);
     let bar = shown.split('\r').find(|drawn| drawn.contains(" %  ")).unwrap();
-    for part in ["░", " MiB of 4", " lines, ", " MiB/s, ", " s left"] {
+    for part in ["░", " %  ", " MiB of 4", " lines, ", " MiB/s, ", " s left"] {
         assert!(bar.contains(part), "{part}: {shown}");
     }
     // Lines stand on their own, above or below it.
     for line in [
-        "warn: ",
         "watching ~/logs: 1 file, 47.7 MiB",
         &format!("captured {lines} lines of 1 file"),
     ] {

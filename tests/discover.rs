@@ -332,7 +332,9 @@ fn what_cannot_be_looked_at_is_said_and_the_rest_counted() {
     chmod(sandbox.path("user/.codex"), 0o000);
     let ended = sandbox.run(&["watch", "--once"]).exits(1);
     assert!(ended.error().contains("2 paths could not be looked at"), "{ended:#?}");
-    assert_eq!(ended.count("watcher.root_left_out"), 2, "{ended:#?}");
+    assert_eq!(ended.count("watcher.look_failed"), 2, "{ended:#?}");
+    assert!(sandbox.run(&["status"]).text().contains("could not be looked at"));
+    sandbox.run(&["discover"]).exits(1);
     assert_eq!(sandbox.drain_raw(), "line\nline\n", "the rest is captured");
     chmod(sandbox.path("user/.codex"), 0o700);
 }

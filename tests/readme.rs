@@ -16,7 +16,7 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
 fn the_demo_runs_as_printed_in_any_directory() {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     let shell = blocks(&text, "sh");
-    assert_eq!(shell[0], "cargo install --path .\n");
+    assert_eq!(shell[0], "cargo install --locked --path .\n");
     let binary = Path::new(env!("CARGO_BIN_EXE_tailspool"));
     let temp = tempfile::tempdir().unwrap();
     let path = format!(

@@ -80,7 +80,7 @@ impl Capture {
         }
         self.fold.seal(&commit, mark);
         let records = self.open.records;
-        log::debug!(
+        log::info!(
             "commit {}: {records} records, {} ledger lines",
             commit.commit,
             commit.lines
@@ -101,7 +101,7 @@ impl Capture {
         for entry in &self.open.entries {
             let (lines, bytes, file_id) = match entry {
                 Entry::Captured(run) => (run.lines, run.to - run.from, run.file_id),
-                // Its bytes count with its newline, as in the ledger.
+                // Its bytes count here when its newline comes.
                 Entry::Settled(settled) => (1, 0, settled.file_id),
                 _ => continue,
             };

@@ -189,7 +189,7 @@ impl OpenBatch {
         run.first.get_or_insert(ulid);
         run.last = Some(ulid);
         run.lines += 1;
-        if run.asks_cwd && run.cwd.is_none() && line.number.is_none_or(|number| number <= CWD_LINES_MAX) {
+        if run.asks_cwd && run.cwd.is_none() && run.lines <= CWD_LINES_MAX {
             run.cwd = cwd(line.bytes);
         }
         self.first.get_or_insert(ulid);

@@ -13,7 +13,7 @@ use super::open::Stamp;
 use crate::error::Error;
 use crate::event::Event;
 use crate::ledger::history;
-use crate::limits::READ_BYTES;
+use crate::limits::{CWD_LINES_MAX, READ_BYTES};
 use crate::pure::chain::Chain;
 use crate::pure::lines::{Line, lines};
 use crate::pure::record::{Ending, LogFile};
@@ -61,7 +61,7 @@ impl EventSink for Capture {
                     return Ok(taken);
                 }
                 let known = self.fold.files.get(&block.file.file_id);
-                let asks_cwd = known.is_none_or(|file| file.cwd.is_none());
+                let asks_cwd = known.is_none_or(|file| file.cwd.is_none() && file.captured_lines < CWD_LINES_MAX);
                 self.open.begin_run(block.file, line.offset, line.number, asks_cwd);
             }
             match std::mem::replace(&mut first, First::Fresh) {

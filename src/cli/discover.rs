@@ -181,9 +181,9 @@ fn clean_up_words(row: &Row, clean_up: &RowCleanUp) -> String {
     }
     let period = count(clean_up.period_days, "day");
     let oldest = match clean_up.oldest_days_left {
-        None => "there is none now".to_owned(),
+        None => "none was seen".to_owned(),
         Some(0) => "the oldest goes when it is started next".to_owned(),
         Some(days) => format!("the oldest has {} left", count(days, "day")),
     };
-    format!("{label} deletes a session in {directory} {period} after its last change ({from}): {oldest}.")
+    format!("{label} deletes a session in {directory}\n  {period} after its last change ({from}): {oldest}.")
 }

@@ -4,6 +4,7 @@ use clap::builder::StyledStr;
 use clap::{Command, CommandFactory};
 
 use super::Cli;
+use super::table::columns_max;
 
 /// Every command has its place here; a test asks for it.
 const GROUPS: [(&str, &[&str]); 5] = [
@@ -20,8 +21,8 @@ const GROUPS: [(&str, &[&str]); 5] = [
 /// The words of clap's own command, which it adds when it is built.
 const HELP: (&str, &str) = ("help", "Print this message or the help of the given subcommand(s)");
 
-/// Columns that the list of commands takes at most.
-const WIDTH: usize = 100;
+/// Columns that the list of commands takes at most, on a wide terminal.
+const WIDTH_MAX: usize = 100;
 
 /// The command line as clap sees it.
 pub(super) fn command() -> Command {
@@ -50,7 +51,10 @@ fn entry(command: &Command, verb: &str) -> String {
     let names = command.get_subcommands().map(|verb| verb.get_name().len());
     let width = names.max().unwrap_or(0);
     let indent = width + 4;
-    let lines = wrapped(&about(command, verb), WIDTH - indent);
+    let lines = wrapped(
+        &about(command, verb),
+        columns_max().min(WIDTH_MAX).saturating_sub(indent),
+    );
     let lines = lines.join(&format!("\n{:indent$}", ""));
     format!("  {literal}{verb:<width$}{literal:#}  {lines}\n")
 }

@@ -2,7 +2,7 @@
 
 use super::tilde;
 use crate::config::{Origin, Settings};
-use crate::discover::{Discovery, agent_of};
+use crate::discover::{Discovery, attribute};
 use crate::error::{Error, ErrorKind};
 use crate::source::exclude::Exclude;
 use crate::source::roots::RootSpec;
@@ -49,17 +49,17 @@ pub(super) fn roots_in_force(settings: &Settings, scope: &Scope, exclude: &Exclu
     let unknown = discovery
         .left_out
         .iter()
-        .filter(|left_out| left_out.why.kind() != ErrorKind::Scope);
+        .filter(|left_out| left_out.why.kind() == ErrorKind::Failed);
     Ok(Roots {
         specs,
         unknown: unknown.count() as u64,
     })
 }
 
-/// A root that is a known agent's, or lies in one, is of that agent, unless it was said of which.
+/// A root of the known agents, unless it was said of which.
 fn with_agent(mut spec: RootSpec, scope: &Scope) -> RootSpec {
     if spec.agent.is_none() {
-        spec.agent = agent_of(&spec.path, scope).map(|agent| agent.name.into());
+        attribute(&mut spec, scope);
     }
     spec
 }

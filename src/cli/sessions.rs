@@ -61,7 +61,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
 }
 
 const COLUMNS: [Column; 8] = [
-    Column::left("AGENT"),
+    Column::left("AGENT").cut(Cut::Middle),
     Column::left("PROJECT").cut(Cut::Beginning),
     Column::left("SESSION").cut(Cut::Middle),
     Column::right("LINES"),
@@ -110,7 +110,7 @@ fn sum(sessions: &[Session], found: usize) -> String {
         String::new()
     };
     format!(
-        "{}{of}: {}, {}. FIRST and LAST: how long ago there was a line; --json has all of it",
+        "{}{of}: {}, {} (FIRST and LAST: how long ago)",
         count(sessions.len() as u64, "session"),
         count(lines, "line"),
         bytes(size)

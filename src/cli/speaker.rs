@@ -8,11 +8,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::table::stderr_columns;
 use crate::error::{Error, ErrorKind};
 use crate::limits::{WORDS_MAX, WORDS_PATIENCE};
 
 /// The words of a bar are those of the lines: its own rate and time left jump about.
-const BAR: &str = "{wide_bar} {percent:>3} %  {msg}";
+const BAR: &str = "{wide_bar} {msg}";
+
+/// Where there is no room for a bar.
+const NARROW: &str = "{wide_msg}";
+
+/// Columns from which on there is.
+const BAR_COLUMNS_MIN: usize = 72;
 
 /// What is to be shown.
 enum Word {
@@ -120,9 +127,9 @@ fn speak(said: &Receiver<Word>) {
             }
             Word::Bar(progress) => {
                 let bar = bar.get_or_insert_with(begin_bar);
-                bar.set_message(progress.words);
                 bar.set_length(progress.total);
                 bar.set_position(progress.done);
+                bar.set_message(progress.words);
             }
             Word::NoBar => clear(bar.take()),
         }
@@ -138,7 +145,8 @@ fn clear(bar: Option<ProgressBar>) {
 
 fn begin_bar() -> ProgressBar {
     let bar = ProgressBar::no_length();
-    if let Ok(style) = ProgressStyle::with_template(BAR) {
+    let narrow = stderr_columns().is_some_and(|columns| columns < BAR_COLUMNS_MIN);
+    if let Ok(style) = ProgressStyle::with_template(if narrow { NARROW } else { BAR }) {
         bar.set_style(style);
     }
     bar

@@ -125,6 +125,12 @@ pub(super) fn columns_max() -> usize {
     size.map_or(80, |(width, _)| usize::from(width.0))
 }
 
+/// How wide standard error is, if it is a terminal.
+pub(super) fn stderr_columns() -> Option<usize> {
+    let size = terminal_size::terminal_size_of(std::io::stderr());
+    size.map(|(width, _)| usize::from(width.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

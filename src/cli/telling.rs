@@ -55,7 +55,13 @@ impl<'a> Telling<'a> {
     /// One moment of a run.
     pub(super) fn tell(&mut self, moment: Moment<'_>) {
         match moment {
-            Moment::Begun(overview) => self.common.say(format_args!("{}", self.watching(overview))),
+            Moment::Begun(overview) => {
+                self.common.say(format_args!("{}", self.watching(overview)));
+                if overview.files == 0 && overview.unknown == 0 {
+                    let which = "no log is there yet; --glob says which files are logs (*.jsonl)";
+                    self.common.say(format_args!("{which}"));
+                }
+            }
             Moment::Progress(overview, tally) => self.progress(overview, tally),
             Moment::CaughtUp(overview, tally) => {
                 speaker::end_bar();
@@ -88,8 +94,12 @@ impl<'a> Telling<'a> {
             (_, None) => "; read with: tailspool drain --peek".to_owned(),
             (_, Some(home)) => format!("; read with: tailspool drain --peek --home {}", home.display()),
         };
+        let left = match outcome.left_bytes {
+            left if left > 0 && outcome.overview.at_work => format!("; {} are left for the next run", bytes(left)),
+            _ => String::new(),
+        };
         self.common.say(format_args!(
-            "captured {} of {}; {} in the queue{how}",
+            "captured {} of {}{left}; {} in the queue{how}",
             count(outcome.captured.lines, "line"),
             count(outcome.captured.files.len() as u64, "file"),
             count(waiting, "record")
@@ -162,7 +172,8 @@ fn progress_words(tally: &Tally, total_bytes: u64, since: Duration) -> String {
         format!(", {} left", time(Duration::from_secs(left)))
     });
     format!(
-        "{} of {}, {}, {}/s{left}",
+        "{} %  {} of {}, {}, {}/s{left}",
+        (tally.bytes * 100).checked_div(total_bytes).unwrap_or(100),
         bytes(tally.bytes),
         bytes(total_bytes),
         count(tally.lines, "line"),
@@ -188,9 +199,9 @@ mod tests {
             ..Tally::default()
         };
         let words = progress_words(&tally, 90 << 20, Duration::from_secs(10));
-        assert_eq!(words, "30.0 MiB of 90.0 MiB, 1000 lines, 3.0 MiB/s, 20.0 s left");
+        assert_eq!(words, "33 %  30.0 MiB of 90.0 MiB, 1000 lines, 3.0 MiB/s, 20.0 s left");
         let none = progress_words(&Tally::default(), 5, Duration::ZERO);
-        assert_eq!(none, "0 B of 5 B, 0 lines, 0 B/s");
+        assert_eq!(none, "0 %  0 B of 5 B, 0 lines, 0 B/s");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::limits::CWD_BYTES_MAX;
+use crate::limits::{CWD_BYTES_MAX, CWD_LINE_BYTES_MAX};
 
 /// Where agents write it, the ones at the top first.
 const PLACES: [&str; 4] = ["/cwd", "/payload/cwd", "/data/context/cwd", "/metadata/cwd"];
@@ -13,6 +13,9 @@ const PLACES: [&str; 4] = ["/cwd", "/payload/cwd", "/data/context/cwd", "/metada
 /// nothing hangs on it.
 #[must_use]
 pub fn cwd(line: &[u8]) -> Option<String> {
+    if line.len() > CWD_LINE_BYTES_MAX {
+        return None;
+    }
     memchr::memmem::find(line, br#""cwd""#)?;
     let value: Value = serde_json::from_slice(line).ok()?;
     let mut found = PLACES.iter().filter_map(|place| value.pointer(place)?.as_str());

@@ -110,6 +110,15 @@ impl Exclude {
             && (below() || self.has_whole(&root.resolved.join(relative)) || self.has_whole(&named().join(relative)))
     }
 
+    /// The same for a path whose directory is not covered.
+    pub fn covers_itself(&self, root: &Root, relative: &Path) -> bool {
+        let whole = || {
+            let named = std::path::absolute(&root.spec.path).unwrap_or_default();
+            self.whole.is_match(root.resolved.join(relative)) || self.whole.is_match(named.join(relative))
+        };
+        self.below.is_match(relative) || (!self.whole.is_empty() && whole())
+    }
+
     /// Whether an absolute path is, whatever its root is: with one that might be, it counts as one that is.
     pub fn may_cover(&self, path: &Path) -> bool {
         let relative = path.strip_prefix("/").unwrap_or(path);

@@ -17,6 +17,8 @@ pub struct RootSpec {
     pub path: PathBuf,
     /// The agent that writes there, if known.
     pub agent: Option<Arc<str>>,
+    /// Directories below it, resolved, in which another agent writes.
+    pub parts: Vec<(PathBuf, Arc<str>)>,
     /// Which files are logs there; None: those that the source takes everywhere.
     pub globs: Option<Vec<String>>,
     /// It may never be there, and then nobody misses it: it is told of only once it was there.
@@ -29,6 +31,7 @@ impl RootSpec {
         Self {
             path: path.into(),
             agent: None,
+            parts: Vec::new(),
             globs: None,
             optional: false,
         }
@@ -76,6 +79,15 @@ impl Place {
     }
 }
 
+impl Root {
+    /// The agent that writes at this path.
+    pub fn agent_at(&self, path: &Path) -> Option<Arc<str>> {
+        let parts = self.spec.parts.iter().filter(|(part, _)| path.starts_with(part));
+        let part = parts.max_by_key(|(part, _)| part.as_os_str().len());
+        part.map_or_else(|| self.spec.agent.clone(), |(_, agent)| Some(Arc::clone(agent)))
+    }
+}
+
 /// A root that may be watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
@@ -90,12 +102,16 @@ pub struct Root {
 /// Resolves and checks the roots, before anything in them is opened.
 ///
 /// Fails as [`ErrorKind::Scope`] for a root outside the scope, and as [`ErrorKind::Usage`] for one that is
-/// neither directory nor regular file, that overlaps another one, or that lies in `home`.
+/// neither directory nor regular file, that overlaps another one, or that lies in `home`. An optional root that nobody
+/// may look at now is taken as one that is not there.
 pub fn check(specs: Vec<RootSpec>, scope: &Scope, home: Option<&Path>) -> Result<Vec<Root>, Error> {
     let home = home.map(|home| resolved(home, "the home")).transpose()?;
     let mut roots: Vec<Root> = Vec::new();
     for spec in specs {
-        let root = check_one(spec, scope)?;
+        let root = match check_one(spec.clone(), scope) {
+            Err(error) if spec.optional && error.is_denied() => Root::unseen(spec)?,
+            checked => checked?,
+        };
         root.check_against(&roots, home.as_deref())?;
         roots.push(root);
     }
@@ -128,6 +144,13 @@ fn check_one(spec: RootSpec, scope: &Scope) -> Result<Root, Error> {
 }
 
 impl Root {
+    /// One that could not be looked at.
+    fn unseen(spec: RootSpec) -> Result<Self, Error> {
+        let resolved = std::path::absolute(&spec.path).map_err(|cause| Error::io("cannot name", &spec.path, cause))?;
+        let place = None;
+        Ok(Self { spec, resolved, place })
+    }
+
     /// Looks for a root that was not there. What is found is checked like one that was there at the start.
     pub fn appear(&mut self, scope: &Scope, others: &[Self], home: Option<&Path>) -> Result<(), Error> {
         if self.place.is_none() {

@@ -257,10 +257,10 @@ impl Tailer {
         Ok(tailer)
     }
 
-    /// Whether a path below a root is the path of a log.
+    /// Whether a path below a root, in a directory that is not excluded, is the path of a log.
     fn matches(&self, root: usize, relative: &Path) -> bool {
         let watched = &self.roots[root];
-        watched.globs.is_match(relative) && !self.exclude.covers(&watched.root, relative)
+        watched.globs.is_match(relative) && !self.exclude.covers_itself(&watched.root, relative)
     }
 
     /// Works through what waits, until nothing is left, the budget is used up, or the sink refuses.

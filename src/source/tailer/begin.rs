@@ -31,7 +31,7 @@ impl Tailer {
             epoch: 0,
             path: Arc::clone(&key.0),
             identity: stat.identity,
-            agent: self.roots[root].root.spec.agent.clone(),
+            agent: self.roots[root].root.agent_at(&key.0),
         });
         let old = self.stood_at(key);
         let is_first = old.is_none() && self.queued.get(key).is_some_and(|queued| queued.first_pass);
@@ -71,7 +71,7 @@ impl Tailer {
         let file = Arc::new(LogFile {
             path: Arc::clone(&key.0),
             identity: stat.identity,
-            agent: self.roots[root].root.spec.agent.clone(),
+            agent: self.roots[root].root.agent_at(&key.0),
             ..(*cursor.file).clone()
         });
         let old = self.tracked_at(key).map(|old| Arc::clone(&old.cursor.file));

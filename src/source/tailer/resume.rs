@@ -60,7 +60,8 @@ impl Tailer {
     }
 
     pub(super) fn take_up(&mut self, state: &FileState, path: Arc<Path>, root: usize) {
-        let cursor = resumed(state, path, self.roots[root].root.spec.agent.clone());
+        let agent = self.roots[root].root.agent_at(&path);
+        let cursor = resumed(state, path, agent);
         if state.state == Presence::Gone {
             return self.table.bury(cursor);
         }
@@ -90,7 +91,7 @@ impl Tailer {
         let alone = || place.only.is_some() && !self.exclude.covers(watched, Path::new(""));
         let below = || {
             path.strip_prefix(&place.directory)
-                .is_ok_and(|relative| self.matches(root, relative))
+                .is_ok_and(|relative| self.matches(root, relative) && !self.exclude.covers(watched, relative))
         };
         place.holds(path) && (alone() || below())
     }
@@ -144,7 +145,7 @@ impl WatchedRoot {
         }
         if error.kind() == ErrorKind::Scope {
             log::error!(code = scope::VIOLATION; "{error}: nothing in it is opened");
-        } else if self.root.spec.optional && error.kind() == ErrorKind::Usage {
+        } else if self.root.spec.optional && error.io_cause().is_none() {
             let shown = Shown::path(&self.root.spec.path).to_string();
             log::warn!(code = "watcher.root_left_out", path = shown.as_str();
                 "{shown} is left out until the next start: {error}");

@@ -9,7 +9,6 @@ use ulid::Ulid;
 
 use super::table::Key;
 use super::{FirstPass, Job, Queued, Tailer};
-use crate::error::ErrorKind;
 use crate::pure::identity::Identity;
 use crate::pure::step::Why;
 use crate::show::Shown;
@@ -57,6 +56,9 @@ impl Tailer {
                     watched.root.resolved.clone(),
                     watched.told().is_some() || why == Why::Failed,
                 );
+                if !missed && why == Why::RootMissing {
+                    self.tell_missing(root);
+                }
                 if missed {
                     self.note_unknown(&path, why, &cause.to_string());
                 }
@@ -201,7 +203,7 @@ impl Tailer {
         let watched = &mut self.roots[root];
         let was_there = watched.root.place.is_some();
         if let Err(error) = watched.root.appear(&self.scope, &others, home) {
-            let why = if watched.root.spec.optional && error.kind() != ErrorKind::Failed {
+            let why = if watched.root.spec.optional && error.io_cause().is_none() {
                 Why::RootMissing
             } else {
                 Why::Failed
@@ -320,7 +322,7 @@ impl Tailer {
             self.note_symlink(top.join(relative).join(name));
         }
         let directories = directories.into_iter().map(|name| relative.join(name));
-        waiting.extend(directories.filter(|below| !self.exclude.covers(&self.roots[root].root, below)));
+        waiting.extend(directories.filter(|below| !self.exclude.covers_itself(&self.roots[root].root, below)));
         Ok(())
     }
 

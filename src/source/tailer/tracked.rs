@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use log::Level;
+
 use super::table::Key;
 use crate::error::Error;
 use crate::limits::{LARGE_GROWTH_BYTES, TAIL_SETTLE};
@@ -98,7 +100,11 @@ impl Tracked {
 
     /// Bytes that were seen and not captured.
     pub(super) fn backlog_bytes(&self) -> u64 {
-        self.cursor.read_again_bytes() + self.size.saturating_sub(self.cursor.end())
+        let behind = self.size.saturating_sub(self.cursor.end());
+        // A last line that was captured without its newline is no backlog.
+        let settled = self.cursor.settled_here().filter(|settled| settled.length == behind);
+        let behind = if settled.is_some() { 0 } else { behind };
+        self.cursor.read_again_bytes() + behind
     }
 
     /// Offers what is left of it, without a newline, unless a stretch before it is still to be read again.
@@ -141,7 +147,13 @@ impl Tracked {
         if growth > LARGE_GROWTH_BYTES && !self.large_growth_told {
             self.large_growth_told = true;
             let shown = Shown::path(&self.cursor.file.path).to_string();
-            log::warn!(code = "watcher.large_file_growth", path = shown.as_str(), growth = growth, threshold = LARGE_GROWTH_BYTES;
+            // A large file that is new is an ordinary backlog.
+            let level = if self.cursor.offset == 0 {
+                Level::Info
+            } else {
+                Level::Warn
+            };
+            log::log!(level, code = "watcher.large_file_growth", path = shown.as_str(), growth = growth, threshold = LARGE_GROWTH_BYTES;
                 "{shown} has {growth} bytes to read; all of them are read");
         }
     }

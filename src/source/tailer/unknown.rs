@@ -6,9 +6,12 @@ use std::sync::Arc;
 use ulid::Ulid;
 
 use super::table::Key;
-use super::{LOOK_FAILED, Tailer, Turn, Unknown};
+use super::{FirstPass, LOOK_FAILED, Tailer, Turn, Unknown};
 use crate::pure::step::Why;
 use crate::show::Shown;
+
+/// The code of a root that is not there.
+const ROOT_MISSING: &str = "watcher.root_missing";
 
 /// The code of a line that does not fit.
 const NO_ROOM: &str = "queue.line_does_not_fit";
@@ -93,11 +96,24 @@ impl Tailer {
         Turn::NoRoom
     }
 
+    /// A root that nobody named is not there, and was there when this home was filled: nothing is concluded, and it is
+    /// told once.
+    pub(super) fn tell_missing(&mut self, root: usize) {
+        let watched = &self.roots[root];
+        let told = (watched.root.resolved.clone(), ROOT_MISSING);
+        if watched.first_pass == FirstPass::Done && !self.told.contains(&told) {
+            let shown = Shown::path(&told.0).to_string();
+            log::warn!(code = ROOT_MISSING, path = shown.as_str();
+                "{shown} was watched before and is not there; what was captured of it stays, and it is waited for");
+            self.told.insert(told);
+        }
+    }
+
     /// Counts a path that cannot be looked at, and says so once.
     pub(super) fn note_unknown(&mut self, path: &Path, why: Why, cause: &str) {
         let code = match why {
             Why::Failed | Why::Vanished => LOOK_FAILED,
-            Why::RootMissing => "watcher.root_missing",
+            Why::RootMissing => ROOT_MISSING,
             Why::OtherDevice => "watcher.other_device",
         };
         let shown_why = match why {
