@@ -240,6 +240,82 @@ fn a_root_that_is_an_agents_or_lies_in_one_is_of_that_agent() {
 }
 
 #[test]
+fn in_a_root_above_the_directories_of_agents_each_log_is_of_its_agent() {
+    let sandbox = Sandbox::new();
+    write(&sandbox, ".claude/projects/p/s.jsonl", "one");
+    write(&sandbox, ".codex/sessions/2026/s.jsonl", "two");
+    write(&sandbox, "mine/s.jsonl", "three");
+    let args = ["watch", "--once", "user"];
+    sandbox.run(&args).exits(0);
+    let expected = [
+        ("one", "claude".into()),
+        ("two", "codex".into()),
+        ("three", Value::Null),
+    ];
+    let expected = expected.map(|(line, agent)| (line.to_owned(), agent)).into();
+    assert_eq!(captured(&sandbox), expected);
+    // And after a restart.
+    write(&sandbox, ".codex/sessions/2026/s.jsonl", "four");
+    sandbox.run(&args).exits(0);
+    assert_eq!(captured(&sandbox)["four"], "codex");
+    // Where one agent's directory was moved into another one's, too.
+    let sandbox = Sandbox::new();
+    write(&sandbox, ".claude/projects/p/s.jsonl", "outer");
+    write(&sandbox, ".claude/projects/pi/s.jsonl", "inner");
+    let mut command = sandbox.command(&["watch", "--once"]);
+    command.env("PI_CODING_AGENT_SESSION_DIR", sandbox.path("user/.claude/projects/pi"));
+    Running::start(command).end().exits(0).no_error();
+    let expected = [("outer".to_owned(), "claude".into()), ("inner".to_owned(), "pi".into())];
+    assert_eq!(captured(&sandbox), expected.into());
+}
+
+#[test]
+fn an_agent_that_is_excluded_by_a_name_is_told_of_and_by_its_path_is_not() {
+    let sandbox = Sandbox::new();
+    write(&sandbox, ".claude/projects/p/s.jsonl", "claude");
+    write(&sandbox, ".codex/sessions/2026/s.jsonl", "codex");
+    let ended = sandbox.run(&["watch", "--once", "--exclude", "proj*"]).exits(0);
+    ended.told_once("watcher.root_left_out");
+    assert!(
+        ended.line("warn: ").contains("the pattern `proj*` covers it"),
+        "{ended:#?}"
+    );
+    assert_eq!(sandbox.drain_raw(), "codex\n");
+    let ended = sandbox.run(&["watch", "--once", "--exclude", "~/.claude"]).exits(0);
+    assert_eq!(ended.count("warn"), 0, "{ended:#?}");
+}
+
+#[test]
+fn a_directory_that_was_there_and_is_not_is_told_once_and_nothing_is_concluded() {
+    let sandbox = Sandbox::new();
+    write(&sandbox, ".claude/projects/p/s.jsonl", "claude");
+    write(&sandbox, ".codex/sessions/2026/s.jsonl", "codex");
+    sandbox.run(&["watch", "--once"]).exits(0);
+    fs::remove_dir_all(sandbox.path("user/.codex")).unwrap();
+    let ended = sandbox.run(&["watch", "--once"]).exits(0);
+    ended.told_once("watcher.root_missing");
+    assert!(ended.line("warn: ").contains("was watched before"), "{ended:#?}");
+    assert_eq!(sandbox.status()["files_gone"], 0);
+}
+
+#[test]
+fn a_directory_that_nobody_may_look_at_is_captured_once_somebody_may() {
+    let sandbox = Sandbox::unprivileged();
+    write(&sandbox, ".claude/projects/p/s.jsonl", "first");
+    write(&sandbox, ".codex/sessions/2026/s.jsonl", "later");
+    sandbox.hand_over();
+    chmod(sandbox.path("user/.codex"), 0o000);
+    let watcher = Running::start(sandbox.command(&["watch", "--interval", "100ms"]));
+    watcher.says("watcher.look_failed");
+    watcher.says("caught up: 1 line captured");
+    chmod(sandbox.path("user/.codex"), 0o700);
+    wait_until_equal("the line", &vec!["first".to_owned(), "later".to_owned()], || {
+        captured(&sandbox).into_keys().collect()
+    });
+    watcher.stop();
+}
+
+#[test]
 fn what_is_excluded_is_neither_watched_nor_counted() {
     let sandbox = Sandbox::new();
     write(&sandbox, ".claude/projects/-work-open/s.jsonl", "open");

@@ -235,6 +235,7 @@ fn a_last_line_that_is_captured_before_its_newline_counts_once() {
     sandbox.once(&[]).exits(0);
     assert_eq!(list(&sandbox, &[])[0]["lines"], 2);
     assert_eq!(list(&sandbox, &[])[0]["bytes"], 15);
+    assert_eq!(sandbox.status()["backlog_bytes"], 0, "it is no backlog");
     assert_adds_up(&sandbox);
     append(sandbox.log("s.jsonl"), "\n{\"c\":3}\n");
     sandbox.once(&[]).exits(0);
