@@ -182,7 +182,7 @@ fn judge_once(outcome: &Outcome, unknown_roots: u64) -> Result<Exit, Error> {
     }
     if unknown > 0 {
         return Err(failed(format!("{} could not be looked at", count(unknown, "path")))
-            .hint("the warnings say which; give access, and run this again"));
+            .hint("the warnings say which; give access, name what is there, and run this again"));
     }
     Ok(Exit::Well)
 }

@@ -209,7 +209,8 @@ impl Tailer {
                 Why::Failed
             };
             watched.tell_refused(&error);
-            return Err((why, io::Error::other(error.to_string())));
+            let cause = error.io_cause().map_or_else(|| error.to_string(), ToString::to_string);
+            return Err((why, io::Error::other(cause)));
         }
         watched.refused = None;
         if !was_there && watched.root.place.is_some() {

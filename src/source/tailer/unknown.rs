@@ -128,8 +128,10 @@ impl Tailer {
         match why {
             Why::Failed | Why::Vanished => log::warn!(code = code, path = shown.as_str();
                 "cannot look at {shown}: {cause}; nothing changes for it, and it is tried again"),
-            Why::RootMissing => log::warn!(code = code, path = shown.as_str();
-                "{shown} is not there; it is waited for"),
+            Why::RootMissing => {
+                let waits = if self.once { "" } else { "; it is waited for" };
+                log::warn!(code = code, path = shown.as_str(); "{shown} is not there{waits}");
+            }
             Why::OtherDevice => log::warn!(code = code, path = shown.as_str();
                 "{shown} is on another device than before, with other content; nothing changes for it"),
         }
