@@ -1,4 +1,4 @@
-//! What an attack on discovery, exclusions and sessions found.
+//! What is not watched this time is known where it turns up; what is said of directories that come and go.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
