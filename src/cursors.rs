@@ -30,15 +30,25 @@ struct Version {
 
 /// Reads the snapshot, and leaves it alone whatever it is.
 pub fn load(disk: &dyn Disk) -> Result<Loaded<Fold>, Error> {
-    disk::load(disk, Path::new(CURSORS), parse)
+    disk::load(disk, Path::new(CURSORS), parse).map(without_older)
 }
 
 /// Reads the snapshot for a watcher, and moves it aside when it is damaged.
 pub fn load_or_move_aside(disk: &dyn Disk, now: Timestamp) -> Result<Loaded<Fold>, Error> {
-    disk::load_or_move_aside(disk, Path::new(CURSORS), now, "cursors.rebuilt", parse)
+    disk::load_or_move_aside(disk, Path::new(CURSORS), now, "cursors.rebuilt", parse).map(without_older)
 }
 
-fn parse(bytes: &[u8]) -> Result<Fold, String> {
+/// A snapshot of an earlier version holds too little. The ledger has it all: it counts as none.
+fn without_older(loaded: Loaded<Option<Fold>>) -> Loaded<Fold> {
+    match loaded {
+        Loaded::Sound(Some(fold)) => Loaded::Sound(fold),
+        Loaded::Sound(None) | Loaded::Missing => Loaded::Missing,
+        Loaded::Damaged(why) => Loaded::Damaged(why),
+    }
+}
+
+/// None when it is one of an earlier version.
+fn parse(bytes: &[u8]) -> Result<Option<Fold>, String> {
     let body = bytes.len().checked_sub(TAIL_BYTES).ok_or("it is too short")?;
     let (body, tail) = bytes.split_at(body);
     let checksum = tail
@@ -49,10 +59,13 @@ fn parse(bytes: &[u8]) -> Result<Fold, String> {
         return Err("its checksum does not hold".into());
     }
     let Version { version } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if version != VERSION {
-        return Err(format!("its version is {version}, and {VERSION} is known"));
+    match version {
+        VERSION => serde_json::from_slice(bytes)
+            .map(Some)
+            .map_err(|error| error.to_string()),
+        1..VERSION => Ok(None),
+        _ => Err(format!("its version is {version}, and {VERSION} is known")),
     }
-    serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
 
 /// Puts a new snapshot in place, durably, and returns its size in bytes.

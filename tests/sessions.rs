@@ -260,7 +260,12 @@ fn a_snapshot_and_a_ledger_without_one_tell_the_same() {
     let old = format!("{body},\"checksum\":\"{checksum}\"}}\n");
     fs::write(sandbox.home("cursors.json"), old).unwrap();
     assert_eq!(list(&sandbox, &[]), told, "beside an old snapshot");
+    sandbox.run(&["verify"]).exits(0);
     sandbox.once(&[]).exits(0).told_once("cursors.rebuilt");
+    assert!(
+        !sandbox.names("").iter().any(|name| name.contains(".bak")),
+        "it was not damaged"
+    );
     assert_eq!(list(&sandbox, &[]), told, "after a start");
 }
 
