@@ -91,6 +91,19 @@ impl Error {
         self.hint.as_deref()
     }
 
+    /// It and its causes, in one line.
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = StdError::source(self);
+        while let Some(inner) = cause {
+            let join = if text.ends_with(':') { " " } else { ": " };
+            text = format!("{text}{join}{inner}");
+            cause = inner.source();
+        }
+        text
+    }
+
     /// Whether the operating system did not allow it.
     #[must_use]
     pub fn is_denied(&self) -> bool {

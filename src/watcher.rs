@@ -158,7 +158,7 @@ impl Drop for Watcher {
         }
         self.tell_to_stop();
         if let Err(error) = self.join() {
-            log::error!(code = "watcher.failed"; "{error}");
+            log::error!(code = "watcher.failed"; "{}", error.with_causes());
         }
     }
 }

@@ -1251,6 +1251,7 @@ fn a_watcher_says_what_it_watches_and_when_it_has_caught_up() {
     let begun = ended.line("watching ");
     assert!(begun.contains("watching ~/logs: "), "{begun}");
     assert!(begun.contains("1 file, 21 B"), "{begun}");
+    assert!(begun.ends_with(" free)"), "the room for the queue: {begun}");
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn what_is_no_session_log_stays_out() {
         ".claude/sessions/123.json",
         ".codex/history.jsonl",
         ".copilot/session-state/1/files/data.jsonl",
-        ".gemini/tmp/work/logs.jsonl",
+        ".gemini/tmp/demo/logs.jsonl",
         ".cursor/projects/p/mcp.jsonl",
         ".qwen/projects/p/chats/1.ledger.jsonl",
         ".pi/agent/sessions/p/subagent-artifacts/1_transcript.jsonl",

@@ -11,6 +11,7 @@ mod replay;
 mod roots;
 mod sessions;
 mod setup;
+mod since;
 mod speaker;
 mod status;
 mod table;

@@ -1,10 +1,11 @@
 //! `tailspool sessions`.
 
-use jiff::{SpanRelativeTo, Timestamp, ToSpan};
+use jiff::Timestamp;
 
+use super::since::since;
 use super::table::{Column, Cut, columns_max, render};
 use super::{Common, Exit, print, print_json, tilde};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::sessions::{Session, list};
 use crate::show::{Shown, bytes, count};
 
@@ -18,7 +19,7 @@ pub(super) struct Args {
     /// Only sessions with a line since then: a time ago, as a number and a unit (30m, 12h, 7d, 2w), or a date
     /// (2026-11-01), or a date and time [default: all]
     #[arg(long, value_name = "WHEN", value_parser = since)]
-    since: Option<Since>,
+    since: Option<Timestamp>,
     /// Only the first N of them, the newest [default: no limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -35,8 +36,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit, Error> {
         None => Vec::new(),
     };
     let all = sessions.len();
-    let since = args.since.map(|since| since.before(now)).transpose()?;
-    sessions.retain(|session| is_asked_for(session, args.agent.as_deref(), since));
+    sessions.retain(|session| is_asked_for(session, args.agent.as_deref(), args.since));
     let found = sessions.len();
     sessions.truncate(
         args.limit
@@ -124,53 +124,4 @@ fn is_asked_for(session: &Session, agent: Option<&str>, since: Option<Timestamp>
         Some(name) => session.agent.as_deref() == Some(name),
     };
     of_agent && since.is_none_or(|since| session.last_line_at.is_some_and(|last| last >= since))
-}
-
-/// A time that was named.
-#[derive(Debug, Clone, Copy)]
-enum Since {
-    Ago(jiff::Span),
-    At(Timestamp),
-}
-
-impl Since {
-    fn before(self, now: Timestamp) -> Result<Timestamp, Error> {
-        let too_far = |cause| Error::new(ErrorKind::Usage, "that is too long ago").because(cause);
-        match self {
-            Self::At(at) => Ok(at),
-            Self::Ago(span) => {
-                let hours = span.total((jiff::Unit::Second, SpanRelativeTo::days_are_24_hours()));
-                #[allow(clippy::cast_possible_truncation, reason = "a number of seconds that a span holds")]
-                let seconds = hours.map_err(too_far)? as i64;
-                now.checked_sub(seconds.seconds()).map_err(too_far)
-            }
-        }
-    }
-}
-
-/// A span such as `7d`, a date, or a date and time; where no zone is named, in that of this machine.
-fn since(text: &str) -> Result<Since, String> {
-    if let Ok(span) = text.parse::<jiff::Span>() {
-        let is_said = text.trim_end().ends_with("ago");
-        if span.is_negative() && !is_said {
-            return Err("it lies in the future".into());
-        }
-        if span.get_years() != 0 || span.get_months() != 0 {
-            return Err("years and months are not of one length; say how many days, or a date".into());
-        }
-        return Ok(Since::Ago(span.abs()));
-    }
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Ok(Since::At(at));
-    }
-    let local = text.parse::<jiff::civil::DateTime>().map_err(|error| error.to_string());
-    let zoned = local.and_then(|local| {
-        local
-            .to_zoned(jiff::tz::TimeZone::system())
-            .map_err(|error| error.to_string())
-    });
-    match zoned {
-        Ok(zoned) => Ok(Since::At(zoned.timestamp())),
-        Err(_) => Err("a time is a number and a unit, such as 30m, 12h or 7d, or a date, such as 2026-11-01".into()),
-    }
 }

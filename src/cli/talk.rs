@@ -56,13 +56,7 @@ pub(super) fn hint_line(text: impl Display) {
 
 /// The `error:` line with the chain of causes, and the `hint:` line.
 pub(super) fn error(error: &Error) {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let join = if text.ends_with(':') { " " } else { ": " };
-        text = format!("{text}{join}{inner}");
-        cause = inner.source();
-    }
+    let mut text = error.with_causes();
     if error.kind() == ErrorKind::Latched {
         text += " [watcher.latched]";
     }

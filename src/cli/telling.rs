@@ -58,8 +58,8 @@ impl<'a> Telling<'a> {
             Moment::Begun(overview) => {
                 self.common.say(format_args!("{}", self.watching(overview)));
                 if overview.files == 0 && overview.unknown == 0 {
-                    let which = "no log is there yet; --glob says which files are logs (*.jsonl)";
-                    self.common.say(format_args!("{which}"));
+                    self.common
+                        .say(format_args!("no log is there yet; --glob says which files are logs"));
                 }
             }
             Moment::Progress(overview, tally) => self.progress(overview, tally),

@@ -44,7 +44,7 @@ pub fn survey(tree: &dyn Tree, root: &Root, exclude: &Exclude, home: Option<&Hom
             continue;
         }
         let mut found = |path: PathBuf, kind| {
-            let is_log = kind == Kind::File && globs.is_match(&path) && !exclude.covers(root, &path);
+            let is_log = kind == Kind::File && globs.is_match(&path) && !exclude.covers_itself(root, &path);
             if kind == Kind::Directory {
                 waiting.push(path);
             }

@@ -1,6 +1,5 @@
 //! What a watcher's owner can ask while it runs.
 
-use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -96,7 +95,7 @@ impl Live {
                 status.queue_full.clone_from(&outcome.queue_full);
                 status.caught_up |= outcome.complete && outcome.left_bytes == 0 && outcome.overview.unknown == 0;
             }
-            Err(error) => status.error = Some(with_causes(error)),
+            Err(error) => status.error = Some(error.with_causes()),
         }
     }
 
@@ -113,18 +112,6 @@ impl LiveStatus {
         (self.captured_lines, self.captured_bytes) = (tally.lines, tally.bytes);
         self.commits = tally.commits;
     }
-}
-
-/// An error with its causes, in one line.
-fn with_causes(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
 }
 
 /// Shows the engine's doings to its owner and, with a home, to other processes.

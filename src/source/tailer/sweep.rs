@@ -52,15 +52,11 @@ impl Tailer {
             if let Err((why, cause)) = self.open_root(root) {
                 let watched = &mut self.roots[root];
                 watched.directory = None;
-                let (path, missed) = (
-                    watched.root.resolved.clone(),
-                    watched.told().is_some() || why == Why::Failed,
-                );
-                if !missed && why == Why::RootMissing {
-                    self.tell_missing(root);
-                }
-                if missed {
+                let path = watched.root.resolved.clone();
+                if watched.told().is_some() || why == Why::Failed {
                     self.note_unknown(&path, why, &cause.to_string());
+                } else {
+                    self.tell_missing(root);
                 }
                 walk.incomplete.insert(path);
                 continue;

@@ -101,7 +101,7 @@ impl Tailer {
     pub(super) fn tell_missing(&mut self, root: usize) {
         let watched = &self.roots[root];
         let told = (watched.root.resolved.clone(), ROOT_MISSING);
-        if watched.first_pass == FirstPass::Done && !self.told.contains(&told) {
+        if watched.first_pass == FirstPass::Done && watched.refused.is_none() && !self.told.contains(&told) {
             let shown = Shown::path(&told.0).to_string();
             log::warn!(code = ROOT_MISSING, path = shown.as_str();
                 "{shown} was watched before and is not there; what was captured of it stays, and it is waited for");
