@@ -51,6 +51,7 @@ pub mod status;
 pub mod trace;
 pub mod verify;
 pub mod waiting;
+pub mod wake;
 pub mod watcher;
 
 pub use watcher::Watcher;

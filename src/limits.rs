@@ -145,6 +145,9 @@ pub const HOT_INTERVAL: Duration = Duration::from_millis(100);
 /// Longest time that can be asked for, so that no sum of times overflows.
 pub const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// Time after which a wait that the system refused, for want of memory as a rule, is tried again.
+pub const WAIT_AGAIN: Duration = Duration::from_millis(100);
+
 /// Least time between two commits, unless a batch is full.
 pub const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 

@@ -18,11 +18,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Receiver;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::source::{Source, Wake};
+use crate::source::Source;
+use crate::wake::{StopSignal, Stopper, stop_pair};
 use prepare::{Prepared, Taker};
 use status_file::StatusFile;
 
@@ -60,7 +61,7 @@ pub use moment::Moment;
 /// ```
 pub struct Watcher {
     /// Its loss would stop the engine.
-    stop: Sender<Wake>,
+    stop: Stopper,
     /// None once it was joined.
     thread: Option<JoinHandle<Result<Outcome, Error>>>,
     events: Receiver<Event>,
@@ -81,10 +82,11 @@ impl Watcher {
             live,
             events: (sender, events),
         } = prepared;
-        let (stop, wake) = bounded(1);
+        let failed = |cause| Error::new(ErrorKind::Failed, "cannot start the thread of the watcher").because(cause);
+        let (stop, signal) = stop_pair().map_err(failed)?;
         let shown = Arc::clone(&live);
         let work = move || {
-            let work = AssertUnwindSafe(|| capture(taker, &mut *source, &shown, &wake, once));
+            let work = AssertUnwindSafe(|| capture(taker, &mut *source, &shown, &signal, once));
             let result = catch_unwind(work).unwrap_or_else(|panic| Err(panicked(&*panic)));
             shown.end(&result);
             // Whoever sees the end of the events finds the end in the status.
@@ -94,7 +96,7 @@ impl Watcher {
         let thread = std::thread::Builder::new()
             .name("tailspool".into())
             .spawn(work)
-            .map_err(|cause| Error::new(ErrorKind::Failed, "cannot start the thread of the watcher").because(cause))?;
+            .map_err(failed)?;
         Ok(Self {
             stop,
             thread: Some(thread),
@@ -138,8 +140,7 @@ impl Watcher {
 
     fn tell_to_stop(&self) {
         self.live.stop();
-        // One that is there already says the same.
-        let _ = self.stop.try_send(Wake::Stop);
+        self.stop.stop();
     }
 
     fn join(&mut self) -> Result<Outcome, Error> {
@@ -168,7 +169,7 @@ fn capture(
     taker: Taker,
     source: &mut dyn Source,
     live: &live::Live,
-    wake: &Receiver<Wake>,
+    stop: &StopSignal,
     once: bool,
 ) -> Result<Outcome, Error> {
     let mut tell = |moment: Moment<'_>| match moment {
@@ -182,11 +183,11 @@ fn capture(
     match taker {
         Taker::Home(consumer, disk) => {
             let mut boards = live::Boards::new(live, Some(StatusFile::on(&*disk)));
-            engine::drive(*consumer, source, &mut boards, wake, once, &mut tell)
+            engine::drive(*consumer, source, &mut boards, stop, once, &mut tell)
         }
         Taker::Own(consumer) => {
             let mut boards = live::Boards::new(live, None);
-            engine::drive(*consumer, source, &mut boards, wake, once, &mut tell)
+            engine::drive(*consumer, source, &mut boards, stop, once, &mut tell)
         }
     }
 }

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use pipeline::{TestClock, append, counted, drained};
 use tailspool::capture::{Capture, CaptureOptions};
 use tailspool::clock::Clock;
@@ -22,6 +21,7 @@ use tailspool::source::scope::Scope;
 use tailspool::source::tailer::SourceOptions;
 use tailspool::source::tree::OsTree;
 use tailspool::source::{Budget, EventSink, Overview, PollReport, Source, Wake};
+use tailspool::wake::{StopSignal, Stopper, stop_pair};
 use tailspool::watcher::{Moment, run};
 
 /// The polling source, and a reader that comes at the moment that a test names.
@@ -29,7 +29,7 @@ struct Watched {
     source: PollingSource,
     disk: SimDisk,
     clock: Arc<TestClock>,
-    stop: Sender<Wake>,
+    stop: Stopper,
     read: String,
     polls: u32,
     /// Those after a refusal.
@@ -56,15 +56,15 @@ impl Source for Watched {
             self.drain_and_pass();
         }
         if self.read.matches('\n').count() == LINES {
-            self.stop.send(Wake::Stop).unwrap();
+            self.stop.stop();
         }
         Ok(report)
     }
 
-    fn wait(&mut self, _: Instant, wake: &Receiver<Wake>) -> Wake {
+    fn wait(&mut self, _: Instant, stop: &StopSignal) -> Wake {
         self.waits += u32::from(self.refused);
         // While the queue is full there is nothing to be looked for: only the deadline ends the wait.
-        let woken = self.source.wait(Instant::now() + Duration::from_millis(1), wake);
+        let woken = self.source.wait(Instant::now() + Duration::from_millis(1), stop);
         assert!(!self.refused || woken != Wake::Look, "{woken:?}");
         self.drain_and_pass();
         woken
@@ -106,7 +106,7 @@ fn watch(drain_after_poll: bool) -> (u32, u32) {
         ..SourceOptions::new(roots::check(vec![spec], &scope, None).unwrap(), scope)
     };
     let source = PollingSource::new(options, Box::<OsTree>::default(), clock_dyn, capture.fold()).unwrap();
-    let (stop, wake) = unbounded();
+    let (stop, signal) = stop_pair().unwrap();
     let mut watched = Watched {
         source,
         disk,
@@ -118,7 +118,7 @@ fn watch(drain_after_poll: bool) -> (u32, u32) {
         refused: false,
         drain_after_poll,
     };
-    let outcome = run(capture, &mut watched, &*shared, &wake, false, &mut |_| {}).unwrap();
+    let outcome = run(capture, &mut watched, &*shared, &signal, false, &mut |_| {}).unwrap();
     watched.read += &drained(&watched.disk);
     assert_eq!(watched.read, "1\n2\n3\n4\n5\n");
     assert_eq!(outcome.captured.lines, LINES as u64);
@@ -157,7 +157,7 @@ impl<F: FnMut(u32, Duration) -> (Duration, Wake) + Send> Source for Scripted<F> 
         report
     }
 
-    fn wait(&mut self, deadline: Instant, _: &Receiver<Wake>) -> Wake {
+    fn wait(&mut self, deadline: Instant, _: &StopSignal) -> Wake {
         self.waits += 1;
         let (until, wake) = (self.script)(self.waits, deadline.duration_since(self.begin));
         self.clock.pass((self.begin + until).duration_since(self.clock.now()));
@@ -212,8 +212,8 @@ fn told(
             Moment::Minute(_, tally) => ("minute", tally.lines),
         });
     };
-    let (_keep, wake) = unbounded();
-    run(capture, &mut scripted, &*disk, &wake, once, &mut tell).unwrap();
+    let (_keep, signal) = stop_pair().unwrap();
+    run(capture, &mut scripted, &*disk, &signal, once, &mut tell).unwrap();
     told
 }
 

@@ -21,6 +21,7 @@ use crate::queue::drain::{DrainOptions, DrainReport, Format, Output, drain};
 use crate::queue::exec::Exec;
 use crate::queue::follow::{Following, follow};
 use crate::queue::noting::Noting;
+use crate::wake::Woken;
 
 /// Options of `drain`.
 #[derive(Debug, clap::Args)]
@@ -148,14 +149,14 @@ fn noted(
         }
         return Ok(report);
     }
-    let wake = signals()?;
+    let stop = signals()?;
     let mut is_lost = false;
     let mut following = Following {
         output,
         overseer: &mut overseer,
         wait: &mut |time| {
             is_lost = !time.is_zero() && !home.is_current();
-            is_lost || wake.recv_timeout(time).is_ok()
+            is_lost || stop.wait(&[], Some(time)) == Woken::Stopped
         },
         tell: &mut talk::error,
     };

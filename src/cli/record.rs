@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueHint;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::options::{LookArgs, exclude_in_force, scope_in_force};
 use super::watch::signals;
@@ -19,11 +18,11 @@ use crate::pure::scrub::Secret;
 use crate::pure::ulids::system_random;
 use crate::record::{RecordOptions, Recorder};
 use crate::show::{Shown, count};
-use crate::source::Wake;
 use crate::source::exclude::Exclude;
 use crate::source::roots::{self, RootSpec};
 use crate::source::scope::Scope;
 use crate::source::tree::OsTree;
+use crate::wake::{StopSignal, Woken};
 
 /// Options of `record`.
 #[derive(Debug, clap::Args)]
@@ -55,7 +54,7 @@ pub(super) struct Args {
 
 /// Records.
 pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
-    let wake = signals()?;
+    let stop = signals()?;
     let settings = args.look.settings(common)?;
     let exclude = exclude_in_force(&settings)?;
     let home = settings.home()?;
@@ -70,7 +69,7 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     let (root, fixture) = (options.root.clone(), options.fixture.clone());
     let mut recorder = Recorder::new(options, Box::<OsTree>::default(), Arc::new(SystemClock))?;
     common.say(format_args!("recording {}", Shown::path(&root)));
-    watch(&mut recorder, &wake, args.interval, args.looks)?;
+    watch(&mut recorder, &stop, args.interval, args.looks)?;
     if common.verbose == 0 {
         // What is played to find the expected events warns of the same as `replay`, which says nothing either.
         log::set_max_level(log::LevelFilter::Error);
@@ -119,16 +118,15 @@ fn secret() -> Secret {
     Secret::new(&bytes)
 }
 
-fn watch(recorder: &mut Recorder, wake: &Receiver<Wake>, interval: Duration, looks: Option<u64>) -> Result<(), Error> {
+fn watch(recorder: &mut Recorder, stop: &StopSignal, interval: Duration, looks: Option<u64>) -> Result<(), Error> {
     loop {
         recorder.look()?;
         if looks.is_some_and(|looks| recorder.looks() >= looks) {
             return Ok(());
         }
-        match wake.recv_timeout(interval) {
-            Err(RecvTimeoutError::Timeout) => {}
+        if stop.wait(&[], Some(interval)) == Woken::Stopped {
             // What happened since is part of it.
-            Ok(_) | Err(RecvTimeoutError::Disconnected) => return recorder.look(),
+            return recorder.look();
         }
     }
 }

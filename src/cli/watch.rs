@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use crossbeam_channel::Receiver;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -22,12 +21,12 @@ use crate::limits::HOT_INTERVAL;
 use crate::pure::ulids::system_random;
 use crate::queue::depth::QueueLimits;
 use crate::show::{bytes, count};
-use crate::source::Wake;
 use crate::source::kind::SourceKind;
 use crate::source::polling::PollingSource;
 use crate::source::roots;
 use crate::source::tailer::SourceOptions;
 use crate::source::tree::OsTree;
+use crate::wake::{StopSignal, stop_pair};
 use crate::watcher::{self, Moment, Outcome};
 
 /// Options of `watch`.
@@ -46,7 +45,7 @@ pub(super) struct Args {
 
 /// Captures.
 pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
-    let wake = signals()?;
+    let stop = signals()?;
     let settings = args.settings.settings(common)?;
     let scope = scope_in_force(&settings)?;
     let exclude = exclude_in_force(&settings)?;
@@ -83,7 +82,7 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     speaker::start()?;
     let mut telling = Telling::new(common, &*disk);
     let mut tell = |moment: Moment<'_>| telling.tell(moment);
-    let outcome = watcher::run(capture, &mut source, &*disk, &wake, args.once, &mut tell)?;
+    let outcome = watcher::run(capture, &mut source, &*disk, &stop, args.once, &mut tell)?;
     telling.end(&outcome, elsewhere.as_deref());
     if args.once {
         judge_once(&outcome, unknown)
@@ -129,23 +128,23 @@ fn source_options(settings: Settings, once: bool, options: SourceOptions) -> Sou
 }
 
 /// SIGINT and SIGTERM: the first one asks to stop, the second one ends the process.
-pub(super) fn signals() -> Result<Receiver<Wake>, Error> {
+pub(super) fn signals() -> Result<StopSignal, Error> {
     let failed = |cause| Error::new(ErrorKind::Failed, "cannot handle signals").because(cause);
-    let (sender, wake) = crossbeam_channel::bounded(1);
+    let (stopper, stop) = stop_pair().map_err(failed)?;
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
     let wait = move || {
         for (count, _) in signals.forever().enumerate() {
             if count > 0 {
                 std::process::exit(Exit::Interrupted as i32);
             }
-            let _ = sender.send(Wake::Stop);
+            stopper.stop();
         }
     };
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(wait)
         .map_err(failed)?;
-    Ok(wake)
+    Ok(stop)
 }
 
 /// Prints events until standard output takes no more.

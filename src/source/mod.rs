@@ -20,7 +20,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::Receiver;
 use jiff::Timestamp;
 
 use crate::error::Error;
@@ -28,6 +27,7 @@ use crate::pure::chain::{Chain, Kept};
 use crate::pure::identity::{Evidence, Identity, Window};
 use crate::pure::record::{LogFile, SettledTail};
 use crate::pure::step::Reason;
+use crate::wake::StopSignal;
 use ulid::Ulid;
 
 /// A source of transitions and lines.
@@ -48,8 +48,8 @@ pub trait Source: Send {
     /// is left in them is handed to `sink`. To be called before the last commit; afterwards the source is done.
     fn finish(&mut self, sink: &mut dyn EventSink) -> Result<(), Error>;
 
-    /// Sleeps until something may have changed, `wake` speaks, or `deadline` comes, whichever is first.
-    fn wait(&mut self, deadline: Instant, wake: &Receiver<Wake>) -> Wake;
+    /// Sleeps until something may have changed, it is time to stop, or `deadline` comes, whichever is first.
+    fn wait(&mut self, deadline: Instant, stop: &StopSignal) -> Wake;
 
     /// What is known at this moment, for people.
     fn overview(&self) -> Overview;

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
-
 use super::tailer::{SourceOptions, Tailer, hot_interval};
 use super::tree::Tree;
 use super::{Budget, EventSink, Overview, PollReport, Source, Wake};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::pure::fold::Fold;
+use crate::wake::{StopSignal, Woken};
 
 /// Looks everywhere, every `interval`; at files that changed in the last minute, every 100 ms.
 ///
@@ -76,7 +75,7 @@ impl Source for PollingSource {
         self.tailer.finish(sink)
     }
 
-    fn wait(&mut self, deadline: Instant, wake: &Receiver<Wake>) -> Wake {
+    fn wait(&mut self, deadline: Instant, stop: &StopSignal) -> Wake {
         // While the sink refuses, nothing is looked for: only the deadline can change anything.
         let mut until = if self.refused {
             deadline
@@ -86,12 +85,10 @@ impl Source for PollingSource {
         if !self.refused && self.tailer.has_hot() {
             until = until.min(self.next_hot);
         }
-        match wake.recv_deadline(until) {
-            Ok(wake) => wake,
-            Err(RecvTimeoutError::Timeout) if until == deadline => Wake::Deadline,
-            Err(RecvTimeoutError::Timeout) => Wake::Look,
-            // Nobody is left who could stop us.
-            Err(RecvTimeoutError::Disconnected) => Wake::Stop,
+        match stop.wait(&[], Some(until.saturating_duration_since(Instant::now()))) {
+            Woken::Stopped => Wake::Stop,
+            Woken::TimedOut if until == deadline => Wake::Deadline,
+            Woken::TimedOut | Woken::Ready => Wake::Look,
         }
     }
 

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
-
 use super::consumer::Consumer;
 use super::moment::{Moment, Told};
 use super::status_file::StatusFile;
@@ -12,6 +10,7 @@ use crate::disk::Disk;
 use crate::error::Error;
 use crate::limits::{ONCE_TRIES, POLL_BYTES};
 use crate::source::{Budget, Overview, PollReport, Source, Wake};
+use crate::wake::StopSignal;
 
 /// What a run came to.
 #[derive(Debug)]
@@ -54,11 +53,11 @@ pub fn run(
     capture: Capture,
     source: &mut dyn Source,
     disk: &dyn Disk,
-    wake: &Receiver<Wake>,
+    stop: &StopSignal,
     once: bool,
     tell: &mut dyn FnMut(Moment<'_>),
 ) -> Result<Outcome, Error> {
-    drive(capture, source, &mut StatusFile::on(disk), wake, once, tell)
+    drive(capture, source, &mut StatusFile::on(disk), stop, once, tell)
 }
 
 /// The same for any consumer, shown on any board.
@@ -66,14 +65,14 @@ pub(super) fn drive(
     mut consumer: impl Consumer,
     source: &mut dyn Source,
     board: &mut dyn Board,
-    wake: &Receiver<Wake>,
+    stop: &StopSignal,
     once: bool,
     tell: &mut dyn FnMut(Moment<'_>),
 ) -> Result<Outcome, Error> {
     let mut told = Told::default();
     let mut report = PollReport::default();
     let complete = loop {
-        if matches!(wake.try_recv(), Ok(Wake::Stop)) {
+        if stop.is_stopped() {
             break false;
         }
         report = source.poll(Budget { bytes: POLL_BYTES }, &mut consumer)?;
@@ -91,7 +90,7 @@ pub(super) fn drive(
         let deadlines = [consumer.deadline(), told.deadline(&consumer), shown_by];
         let deadline = deadlines.into_iter().flatten().min();
         let deadline = deadline.unwrap_or_else(|| consumer.now() + Duration::from_secs(3600));
-        if source.wait(deadline, wake) == Wake::Stop {
+        if source.wait(deadline, stop) == Wake::Stop {
             break false;
         }
     };
