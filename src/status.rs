@@ -25,6 +25,41 @@ pub struct RootStatus {
     pub agent: Option<String>,
     /// `poll` or `notify`.
     pub source: String,
+    /// With `notify`: subtrees that are polled all the same, since nothing is told of them.
+    #[serde(default)]
+    pub polled: u64,
+    /// The first few of them.
+    #[serde(default)]
+    pub polled_first: Vec<PolledPath>,
+}
+
+/// A subtree that is polled below a root where the rest is not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolledPath {
+    /// Its top, as text.
+    pub path: String,
+    /// Why.
+    pub why: String,
+}
+
+impl From<&source::WatchedPath> for RootStatus {
+    fn from(root: &source::WatchedPath) -> Self {
+        let polled = root.polled_first.iter().map(|polled| PolledPath {
+            path: polled.path.to_string_lossy().into_owned(),
+            why: polled.why.clone(),
+        });
+        Self {
+            path: root.path.to_string_lossy().into_owned(),
+            agent: root.agent.as_deref().map(str::to_owned),
+            source: match root.noticing {
+                source::Noticing::Poll => "poll",
+                source::Noticing::Notify => "notify",
+            }
+            .into(),
+            polled: root.polled,
+            polled_first: polled.collect(),
+        }
+    }
 }
 
 /// A path that could not be looked at.

@@ -95,8 +95,9 @@ impl<'a> Awaited<'a> {
 pub enum Woken {
     /// It is time to stop; whatever else there is comes second.
     Stopped,
-    /// One of the descriptors shows what it was waited for, an error, or that its other end is gone.
-    Ready,
+    /// One of the descriptors shows what it was waited for, an error, or that its other end is gone: the first one that
+    /// does, by its place among them.
+    Ready(usize),
     /// The time has passed.
     TimedOut,
 }
@@ -123,9 +124,9 @@ impl StopSignal {
                 return Woken::TimedOut;
             }
             match self.ready(others, left) {
-                Ok(true) if self.is_stopped() => return Woken::Stopped,
-                Ok(true) => return Woken::Ready,
-                Ok(false) | Err(Errno::INTR) => {}
+                Ok(Some(_)) if self.is_stopped() => return Woken::Stopped,
+                Ok(Some(place)) => return Woken::Ready(place),
+                Ok(None) | Err(Errno::INTR) => {}
                 // No memory, or too many descriptors for the limits of the process.
                 Err(_) => std::thread::sleep(left.unwrap_or(WAIT_AGAIN).min(WAIT_AGAIN)),
             }
@@ -136,8 +137,8 @@ impl StopSignal {
         }
     }
 
-    /// Whether the stop or one of `others` came within `timeout`.
-    fn ready(&self, others: &[Awaited<'_>], timeout: Option<Duration>) -> Result<bool, Errno> {
+    /// Which of `others` came first within `timeout`; also something when it was the stop.
+    fn ready(&self, others: &[Awaited<'_>], timeout: Option<Duration>) -> Result<Option<usize>, Errno> {
         let mut entries = Vec::with_capacity(others.len() + 1);
         entries.push(PollFd::new(&self.reader, PollFlags::IN));
         entries.extend(
@@ -147,7 +148,9 @@ impl StopSignal {
         );
         // Some systems count the milliseconds in 32 bits.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout.min(TIME_MAX)).ok());
-        Ok(poll(&mut entries, timeout.as_ref())? > 0)
+        poll(&mut entries, timeout.as_ref())?;
+        let first = entries.iter().position(|entry| !entry.revents().is_empty());
+        Ok(first.map(|place| place.saturating_sub(1)))
     }
 }
 
@@ -200,8 +203,8 @@ mod tests {
         let others = [Awaited::urgent(reader.as_fd()), Awaited::readable(reader.as_fd())];
         assert_eq!(signal.wait(&others, Some(Duration::ZERO)), Woken::TimedOut);
         writer.write_all(b"news").unwrap();
-        assert_eq!(signal.wait(&others, None), Woken::Ready);
-        assert_eq!(signal.wait(&others, Some(Duration::ZERO)), Woken::Ready);
+        assert_eq!(signal.wait(&others, None), Woken::Ready(0));
+        assert_eq!(signal.wait(&others, Some(Duration::ZERO)), Woken::Ready(0));
         assert_eq!(
             signal.wait(&others[..1], Some(SHORT)),
             Woken::TimedOut,
@@ -217,7 +220,7 @@ mod tests {
         let (reader, writer) = pipe().unwrap();
         drop(writer);
         for other in [Awaited::readable(reader.as_fd()), Awaited::urgent(reader.as_fd())] {
-            assert_eq!(signal.wait(&[other], None), Woken::Ready);
+            assert_eq!(signal.wait(&[other], None), Woken::Ready(0));
         }
     }
 

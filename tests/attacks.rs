@@ -51,7 +51,7 @@ fn a_chain_that_was_hashed_in_part_is_hashed_anew_when_the_cursor_has_moved() {
     p.look().unwrap();
     drop(drained(&*disk));
     pwrite(&path, "{\"title\":\"B\"}\n", 0);
-    p.source.sweep_now();
+    p.source.look_now();
     let report = p.source.poll(Budget { bytes: 1 }, &mut p.capture).unwrap();
     assert!(report.more);
     pwrite(&path, "{\"title\":\"A\"}\n", 0);

@@ -78,10 +78,14 @@ pub(super) struct SettingsArgs {
     /// What finds the changes [default: auto]
     #[arg(long, value_name = "SOURCE", help_heading = "When are they seen, and when durable")]
     source: Option<SourceKind>,
-    /// Time between two walks of the trees, as a number and a unit (500ms, 2s, 1m), at most 24h. Files that changed in
-    /// the last minute are looked at every 100 ms [default: 2s]
+    /// Where walks find the changes: time between two of them, as a number and a unit (500ms, 2s, 1m), at most 24h. Files
+    /// that changed in the last minute are looked at every 100 ms [default: 2s]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "When are they seen, and when durable")]
     interval: Option<Duration>,
+    /// Where the system tells of changes: time between two walks that look for what it did not tell, as above
+    /// [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "When are they seen, and when durable")]
+    sweep_interval: Option<Duration>,
     /// Least time between two commits, as above, unless a batch is full (8 MiB or 8192 records) [default: 100ms]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "When are they seen, and when durable")]
     commit_interval: Option<Duration>,
@@ -117,6 +121,7 @@ impl SettingsArgs {
             max_files: self.max_files.map(Given::asked),
             source: self.source.map(Given::asked),
             interval: self.interval.map(Given::asked),
+            sweep_interval: self.sweep_interval.map(Given::asked),
             commit_interval: self.commit_interval.map(Given::asked),
             max_pending_records: self.max_pending_records.map(Given::asked),
             max_pending_bytes: self.max_pending_bytes.map(Given::asked),

@@ -78,6 +78,13 @@ fn table(status: &Status) -> String {
             .map(|agent| format!("{agent}, "))
             .unwrap_or_default();
         row("root", format!("{} ({agent}{})", tilde(&root.path), root.source));
+        for polled in &root.polled_first {
+            row("polled", format!("{}: {}", tilde(&polled.path), polled.why));
+        }
+        let others = root.polled.saturating_sub(root.polled_first.len() as u64);
+        if others > 0 {
+            row("polled", count(others, "other subtree"));
+        }
     }
     row(
         "files",

@@ -21,8 +21,6 @@ use crate::limits::HOT_INTERVAL;
 use crate::pure::ulids::system_random;
 use crate::queue::depth::QueueLimits;
 use crate::show::{bytes, count};
-use crate::source::kind::SourceKind;
-use crate::source::polling::PollingSource;
 use crate::source::roots;
 use crate::source::tailer::SourceOptions;
 use crate::source::tree::OsTree;
@@ -75,14 +73,15 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     if args.events {
         capture.observe(Box::new(event_printer()));
     }
+    let source_kind = settings.source.value;
     let mut source_options = source_options(settings, args.once, SourceOptions::new(roots, scope));
     source_options.home = Some(place);
     source_options.exclude = exclude;
-    let mut source = PollingSource::new(source_options, Box::<OsTree>::default(), clock, capture.fold())?;
+    let mut source = source_kind.open(source_options, Box::<OsTree>::default(), clock, capture.fold())?;
     speaker::start()?;
     let mut telling = Telling::new(common, &*disk);
     let mut tell = |moment: Moment<'_>| telling.tell(moment);
-    let outcome = watcher::run(capture, &mut source, &*disk, &stop, args.once, &mut tell)?;
+    let outcome = watcher::run(capture, &mut *source, &*disk, &stop, args.once, &mut tell)?;
     telling.end(&outcome, elsewhere.as_deref());
     if args.once {
         judge_once(&outcome, unknown)
@@ -113,8 +112,6 @@ fn capture_options(settings: &Settings) -> CaptureOptions {
 }
 
 fn source_options(settings: Settings, once: bool, options: SourceOptions) -> SourceOptions {
-    // Until there is another one.
-    let (SourceKind::Auto | SourceKind::Poll) = settings.source.value;
     let files_max = settings.max_files.value;
     SourceOptions {
         globs: settings.glob.value,
@@ -122,6 +119,7 @@ fn source_options(settings: Settings, once: bool, options: SourceOptions) -> Sou
         files_max: files_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
         // With `--once` a walk is repeated only for what could not be looked at.
         interval: if once { HOT_INTERVAL } else { settings.interval.value },
+        sweep_interval: settings.sweep_interval.value,
         once,
         ..options
     }

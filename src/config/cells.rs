@@ -44,6 +44,7 @@ pub(super) fn rows(all: &Settings) -> Vec<Row> {
         ),
         One("source", all.source.shown(word)),
         One("interval", all.interval.shown(time)),
+        One("sweep-interval", all.sweep_interval.shown(time)),
         One("commit-interval", all.commit_interval.shown(time)),
         One(
             "max-pending-records",

@@ -101,6 +101,7 @@ impl Document<'_> {
             "max-files" => layer.max_files = Some(self.number(entry, false, at_least_one)?),
             "source" => layer.source = Some(self.choice(entry)?),
             "interval" => layer.interval = Some(self.read(entry, duration)?),
+            "sweep-interval" => layer.sweep_interval = Some(self.read(entry, duration)?),
             "commit-interval" => layer.commit_interval = Some(self.read(entry, duration)?),
             "max-pending-records" => layer.max_pending_records = Some(self.number(entry, false, at_least_one)?),
             "max-pending-bytes" => layer.max_pending_bytes = Some(self.number(entry, true, bytes_or_unit)?),

@@ -1,7 +1,7 @@
 //! The keys of the file, and which one is meant by a word that is none.
 
 /// The keys of `tailspool.toml`, in the order in which they are printed.
-pub const KEYS: [&str; 16] = [
+pub const KEYS: [&str; 17] = [
     "home",
     "roots",
     "agents",
@@ -12,6 +12,7 @@ pub const KEYS: [&str; 16] = [
     "max-files",
     "source",
     "interval",
+    "sweep-interval",
     "commit-interval",
     "max-pending-records",
     "max-pending-bytes",

@@ -97,6 +97,8 @@ pub struct Layer {
     pub source: Option<Given<SourceKind>>,
     /// Time between two walks.
     pub interval: Option<Given<Duration>>,
+    /// Time between two walks over everything where changes are told.
+    pub sweep_interval: Option<Given<Duration>>,
     /// Least time between two commits.
     pub commit_interval: Option<Given<Duration>>,
     /// How many records may wait.

@@ -7,7 +7,7 @@ use super::layer::{Given, Layer, Origin};
 use super::value::Begin;
 use crate::error::Error;
 use crate::home::{default_home, env_home};
-use crate::limits::{COMMIT_INTERVAL, INTERVAL};
+use crate::limits::{COMMIT_INTERVAL, INTERVAL, SWEEP_INTERVAL};
 use crate::queue::depth::OnFull;
 use crate::queue::outgoing::Layout;
 use crate::source::kind::SourceKind;
@@ -36,6 +36,8 @@ pub struct Settings {
     pub source: Given<SourceKind>,
     /// Time between two walks.
     pub interval: Given<Duration>,
+    /// Time between two walks over everything where changes are told.
+    pub sweep_interval: Given<Duration>,
     /// Least time between two commits.
     pub commit_interval: Given<Duration>,
     /// How many records may wait; None: as many as the disk takes.
@@ -68,6 +70,7 @@ impl Settings {
             max_files: limit(high.max_files, low.max_files),
             source: first(high.source, low.source, SourceKind::default()),
             interval: first(high.interval, low.interval, INTERVAL),
+            sweep_interval: first(high.sweep_interval, low.sweep_interval, SWEEP_INTERVAL),
             commit_interval: first(high.commit_interval, low.commit_interval, COMMIT_INTERVAL),
             max_pending_records: limit(high.max_pending_records, low.max_pending_records),
             max_pending_bytes: limit(high.max_pending_bytes, low.max_pending_bytes),

@@ -71,27 +71,9 @@ impl OsDisk {
 
     /// The name of the network filesystem that the home is on, if it is on one that we know.
     ///
-    /// `flock` and rename are not to be relied on there. FUSE is not told apart: it may be local.
-    #[cfg(target_os = "linux")]
+    /// The name of the network filesystem that the home is on; not told on every platform.
     pub fn network_filesystem(&self) -> io::Result<Option<&'static str>> {
-        // The magic numbers of statfs(2).
-        Ok(match rustix::fs::fstatfs(&self.home)?.f_type {
-            0x6969 => Some("NFS"),
-            0x517B | 0xFE53_4D42 | 0xFF53_4D42 => Some("SMB"),
-            0x0102_1997 => Some("9p"),
-            0x00C3_6400 => Some("Ceph"),
-            0x5346_414F | 0x6B41_4653 => Some("AFS"),
-            0x7375_7245 => Some("Coda"),
-            0x0BD0_0BD0 => Some("Lustre"),
-            0x0116_1970 => Some("GFS2"),
-            _ => None,
-        })
-    }
-
-    /// The name of the network filesystem that the home is on; not told on this platform.
-    #[cfg(not(target_os = "linux"))]
-    pub fn network_filesystem(&self) -> io::Result<Option<&'static str>> {
-        Ok(None)
+        crate::filesystem::network(self.home.as_fd())
     }
 }
 

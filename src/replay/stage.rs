@@ -216,7 +216,7 @@ impl Stage {
         let Some(running) = &mut self.running else {
             return Err(usage("cannot look:", "the capture is stopped".into()));
         };
-        running.source.sweep_now();
+        running.source.look_now();
         loop {
             let report = running.source.poll(Budget { bytes: u64::MAX }, &mut running.capture)?;
             running.capture.commit()?;

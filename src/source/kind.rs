@@ -1,12 +1,63 @@
 //! Which source is used.
 
+use std::sync::Arc;
+
+use super::Source;
+use super::notify::{NotifySource, notifier};
+use super::polling::PollingSource;
+use super::tailer::SourceOptions;
+use super::tree::Tree;
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind};
+use crate::pure::fold::Fold;
+
 /// How changes are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 #[non_exhaustive]
 pub enum SourceKind {
-    /// What is best here; for now that is poll
+    /// Notify where the system tells of changes, poll everywhere else
     #[default]
     Auto,
+    /// The system tells what changes; what it cannot tell of is seen by slow walks alone
+    Notify,
     /// Walks over the trees, and more frequent looks at files that changed lately
     Poll,
+}
+
+/// What to do when nobody tells of changes.
+const HINT: &str =
+    "close other programs that watch files, raise fs.inotify.max_user_instances with sysctl, or take --source poll";
+
+impl SourceKind {
+    /// A source of this kind that goes on from what was committed. With `once` nothing is waited for, and all are one
+    /// that walks.
+    ///
+    /// Fails as [`ErrorKind::Usage`] when a pattern is none, and when notify was asked for and cannot be had.
+    pub fn open(
+        self,
+        options: SourceOptions,
+        tree: Box<dyn Tree>,
+        clock: Arc<dyn Clock>,
+        fold: &Fold,
+    ) -> Result<Box<dyn Source>, Error> {
+        let notifier = match self {
+            Self::Poll => None,
+            Self::Auto | Self::Notify if options.once => None,
+            Self::Auto => notifier()
+                .inspect_err(|error| {
+                    log::warn!(code = "watcher.notify_unavailable"; "nobody tells of changes ({error}): everything is polled; {HINT}");
+                })
+                .ok(),
+            Self::Notify => Some(notifier().map_err(|cause| {
+                Error::new(ErrorKind::Failed, "cannot be told of changes").because(cause).hint(HINT)
+            })?),
+        };
+        Ok(match notifier {
+            None => Box::new(PollingSource::new(options, tree, clock, fold)?),
+            Some(notifier) => {
+                let polls = self != Self::Notify;
+                Box::new(NotifySource::new(options, tree, clock, fold, notifier, polls)?)
+            }
+        })
+    }
 }

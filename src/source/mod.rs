@@ -4,6 +4,7 @@ pub mod exclude;
 mod fetched;
 pub mod globs;
 pub mod kind;
+pub mod notify;
 pub mod object;
 pub mod polling;
 mod recheck;
@@ -43,6 +44,9 @@ pub trait Source: Send {
     /// Within one file, a transition comes before its lines and lines come in order. Files that are new to
     /// a pass come in the order of their paths; deletions come last.
     fn poll(&mut self, budget: Budget, sink: &mut dyn EventSink) -> Result<PollReport, Error>;
+
+    /// Makes the next poll look at everything that it would look at in time, whenever that was due.
+    fn look_now(&mut self);
 
     /// Ends the following of files that no later source could find again, since nothing names them any more: what
     /// is left in them is handed to `sink`. To be called before the last commit; afterwards the source is done.
@@ -319,6 +323,31 @@ pub struct WatchedPath {
     pub path: PathBuf,
     /// Its agent, if known.
     pub agent: Option<Arc<str>>,
+    /// How changes in it are noticed.
+    pub noticing: Noticing,
+    /// Subtrees of it that are polled, since nothing is told of them.
+    pub polled: u64,
+    /// The first few of them.
+    pub polled_first: Vec<PolledPath>,
+}
+
+/// How changes below a root are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Noticing {
+    /// By walks over it.
+    #[default]
+    Poll,
+    /// By being told.
+    Notify,
+}
+
+/// A subtree that is polled below a root where the rest is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolledPath {
+    /// Its top, absolute.
+    pub path: PathBuf,
+    /// Why nothing is told of it.
+    pub why: String,
 }
 
 /// A path that could not be looked at.

@@ -40,20 +40,15 @@ impl PollingSource {
         })
     }
 
-    /// Makes the next poll walk the tree, whenever the next walk was due.
-    pub fn sweep_now(&mut self) {
-        self.next_sweep = self.clock.now();
-    }
-
     fn look(&mut self) {
         let before = self.clock.now();
         if before >= self.next_sweep {
-            self.tailer.sweep();
+            self.tailer.sweep(&mut ());
             let now = self.clock.now();
             self.next_sweep = now + self.interval;
             self.next_hot = now + hot_interval(Duration::ZERO);
         } else if before >= self.next_hot && self.tailer.has_hot() {
-            self.tailer.look_at_hot();
+            self.tailer.look_at_hot(&|_| true);
             let now = self.clock.now();
             self.next_hot = now + hot_interval(now - before);
         }
@@ -69,6 +64,10 @@ impl Source for PollingSource {
         let report = self.tailer.work(budget, sink)?;
         self.refused = report.refused;
         Ok(report)
+    }
+
+    fn look_now(&mut self) {
+        self.next_sweep = self.clock.now();
     }
 
     fn finish(&mut self, sink: &mut dyn EventSink) -> Result<(), Error> {
@@ -88,7 +87,7 @@ impl Source for PollingSource {
         match stop.wait(&[], Some(until.saturating_duration_since(Instant::now()))) {
             Woken::Stopped => Wake::Stop,
             Woken::TimedOut if until == deadline => Wake::Deadline,
-            Woken::TimedOut | Woken::Ready => Wake::Look,
+            Woken::TimedOut | Woken::Ready(_) => Wake::Look,
         }
     }
 

@@ -17,16 +17,18 @@ use super::{Budget, EventSink, Overview, PollReport, UnknownPath};
 use crate::clock::Clock;
 use crate::disk::HomePlace;
 use crate::error::Error;
-use crate::limits::{HOT_INTERVAL, INTERVAL, TURN_COST_BYTES, UNKNOWN_SHOWN_MAX};
+use crate::limits::{HOT_INTERVAL, INTERVAL, SWEEP_INTERVAL, TURN_COST_BYTES, UNKNOWN_SHOWN_MAX};
 use crate::pure::fold::{FileState, Fold};
 use crate::pure::identity::Identity;
 use crate::pure::ulids::{Ulids, system_random};
 
+mod above;
 mod absence;
 mod begin;
 mod cut;
 mod former;
 mod handles;
+mod hints;
 mod hot;
 mod paths;
 mod repeats;
@@ -37,13 +39,16 @@ mod table;
 mod tracked;
 mod turn;
 mod unknown;
+mod walk;
 mod whereabouts;
 mod whose;
 
 use handles::{Handles, handles_max};
+pub use hints::{Change, Hints};
 use repeats::Repeats;
 use table::{Key, Table};
 use tracked::Tracked;
+pub use walk::{Entered, Entering};
 use whereabouts::Listing;
 
 /// What a source watches, and how.
@@ -63,8 +68,10 @@ pub struct SourceOptions {
     pub from_end: bool,
     /// How many files of a root are watched at most: the first ones by their paths.
     pub files_max: Option<usize>,
-    /// Time between two walks of the tree.
+    /// Time between two walks of the tree, or of what is polled of it.
     pub interval: Duration,
+    /// Time between two walks of the tree where changes are told.
+    pub sweep_interval: Duration,
     /// Read each file only up to the size that it has at its first look.
     pub once: bool,
 }
@@ -81,6 +88,7 @@ impl SourceOptions {
             from_end: false,
             files_max: None,
             interval: INTERVAL,
+            sweep_interval: SWEEP_INTERVAL,
             once: false,
         }
     }
@@ -141,9 +149,9 @@ pub struct Tailer {
     /// By the path that they had, the last one last.
     former_at: BTreeMap<Key, Vec<Ulid>>,
     handles: Handles,
-    /// The gone files whose inodes the last sweep found.
-    returning: BTreeSet<Ulid>,
-    /// Other names of files that are followed, what they showed, and the last sweep that found them.
+    /// Where the inodes of files were found that are gone, or whose own paths do not show them, until they are put there.
+    elsewhere: BTreeMap<Ulid, (Key, usize)>,
+    /// Other names of files that are followed, what they showed, and the last walk that found them.
     links: BTreeMap<Key, (Identity, u64)>,
     /// New inodes at a path that may repeat what was captured of a file.
     repeats: BTreeMap<(Key, Ulid), Repeats>,
@@ -156,7 +164,10 @@ pub struct Tailer {
     missing: BTreeSet<Key>,
     /// The former files that wait for a turn.
     queued_formers: BTreeSet<Ulid>,
+    /// How many walks over all roots were begun.
     sweep: u64,
+    /// The same with walks over parts of them.
+    walk: u64,
     ids: Ulids,
     fetched: Fetched,
     /// Paths that could not be looked at.
@@ -198,7 +209,7 @@ enum FirstPass {
 
 /// A path that could not be looked at.
 struct Unknown {
-    /// The sweep of the last try.
+    /// The walk of the last try.
     tried: u64,
     why: String,
 }
@@ -236,7 +247,7 @@ impl Tailer {
             formers: BTreeSet::new(),
             former_at: BTreeMap::new(),
             handles: Handles::up_to(handles_max()),
-            returning: BTreeSet::new(),
+            elsewhere: BTreeMap::new(),
             links: BTreeMap::new(),
             repeats: BTreeMap::new(),
             listing: None,
@@ -245,6 +256,7 @@ impl Tailer {
             missing: BTreeSet::new(),
             queued_formers: BTreeSet::new(),
             sweep: 0,
+            walk: 0,
             ids: Ulids::above(Ulid::nil(), system_random()),
             fetched: Fetched::new(),
             unknown: BTreeMap::new(),

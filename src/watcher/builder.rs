@@ -7,7 +7,7 @@ use super::Watcher;
 use super::prepare::prepare;
 use crate::capture::CaptureOptions;
 use crate::error::Error;
-use crate::limits::INTERVAL;
+use crate::limits::{INTERVAL, SWEEP_INTERVAL};
 use crate::source::EventSink;
 use crate::source::kind::SourceKind;
 use crate::source::roots::RootSpec;
@@ -25,6 +25,7 @@ pub struct WatcherBuilder {
     pub(super) globs: Vec<String>,
     pub(super) exclude: Vec<String>,
     pub(super) interval: Duration,
+    pub(super) sweep_interval: Duration,
     pub(super) from_end: bool,
     pub(super) files_max: Option<usize>,
     pub(super) once: bool,
@@ -45,6 +46,7 @@ impl WatcherBuilder {
             globs: Vec::new(),
             exclude: Vec::new(),
             interval: INTERVAL,
+            sweep_interval: SWEEP_INTERVAL,
             from_end: false,
             files_max: None,
             once: false,
@@ -95,10 +97,17 @@ impl WatcherBuilder {
         self
     }
 
-    /// Time between two walks of the trees, 2 s unless it is said; above 0 and at most 24 h. With `once`, a walk is
-    /// repeated after 100 ms, and only for what could not be looked at.
+    /// Time between two walks where walks find the changes, 2 s unless it is said; above 0 and at most 24 h. With `once`,
+    /// a walk is repeated after 100 ms, and only for what could not be looked at.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
+        self
+    }
+
+    /// Time between two walks where the system tells of changes, which look for what it did not tell: 300 s unless it is
+    /// said; above 0 and at most 24 h.
+    pub fn sweep_interval(mut self, interval: Duration) -> Self {
+        self.sweep_interval = interval;
         self
     }
 

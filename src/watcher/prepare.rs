@@ -23,8 +23,6 @@ use crate::pure::fold::Fold;
 use crate::pure::ulids::system_random;
 use crate::source::exclude::Exclude;
 use crate::source::globs;
-use crate::source::kind::SourceKind;
-use crate::source::polling::PollingSource;
 use crate::source::roots;
 use crate::source::scope::Scope;
 use crate::source::tailer::SourceOptions;
@@ -61,11 +59,9 @@ pub(super) fn prepare(mut asked: WatcherBuilder) -> Result<Prepared, Error> {
         Taker::Home(capture, _) => capture.fold(),
         Taker::Own(_) => &nothing,
     };
-    let source = match asked.source {
-        SourceKind::Auto | SourceKind::Poll => PollingSource::new(options, Box::<OsTree>::default(), clock, fold)?,
-    };
+    let source = asked.source.open(options, Box::<OsTree>::default(), clock, fold)?;
     Ok(Prepared {
-        source: Box::new(source),
+        source,
         taker,
         once: asked.once,
         live,
@@ -88,6 +84,7 @@ fn source_options(asked: &mut WatcherBuilder) -> Result<SourceOptions, Error> {
     options.exclude = exclude;
     (options.once, options.from_end) = (asked.once, asked.from_end);
     options.interval = if asked.once { HOT_INTERVAL } else { asked.interval };
+    options.sweep_interval = asked.sweep_interval;
     options.files_max = asked.files_max;
     if !asked.globs.is_empty() {
         options.globs = std::mem::take(&mut asked.globs);
@@ -128,7 +125,7 @@ fn check(asked: &WatcherBuilder) -> Result<(), Error> {
         let hint = "name a `home`, or leave `capture` and `allow_network_home` out";
         return Err(usage("options of a home are given, and no home", hint));
     }
-    if !is_time(asked.interval) {
+    if !is_time(asked.interval) || !is_time(asked.sweep_interval) {
         return Err(usage(
             "the interval makes no sense",
             "give one above 0 and at most 24 h",

@@ -51,11 +51,7 @@ impl Board for StatusFile<'_> {
         }
         self.last = Some(glance.now);
         let overview = glance.source.overview();
-        let roots = overview.roots.iter().map(|root| RootStatus {
-            path: root.path.to_string_lossy().into_owned(),
-            agent: root.agent.as_deref().map(str::to_owned),
-            source: "poll".into(),
-        });
+        let roots = overview.roots.iter().map(RootStatus::from);
         let status = WatcherStatus {
             pid: std::process::id(),
             roots: roots.collect(),

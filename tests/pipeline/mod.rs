@@ -114,7 +114,7 @@ impl Pipeline {
 
     /// One whole pass, with a commit after each job, so that a pass has many commits.
     pub(crate) fn look_step_by_step(&mut self) -> Result<(), Error> {
-        self.source.sweep_now();
+        self.source.look_now();
         loop {
             let report = self.source.poll(Budget { bytes: 1 }, &mut self.capture)?;
             self.capture.commit()?;
@@ -126,7 +126,7 @@ impl Pipeline {
 
     /// One whole pass and one commit.
     pub(crate) fn look(&mut self) -> Result<(), Error> {
-        self.source.sweep_now();
+        self.source.look_now();
         loop {
             let report = self.source.poll(Budget { bytes: u64::MAX }, &mut self.capture)?;
             if !report.more || report.refused {

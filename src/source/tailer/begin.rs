@@ -50,7 +50,7 @@ impl Tailer {
             return Ok(Verdict::Refused);
         }
         let mut tracked = Tracked::new(cursor, root, self.clock.now());
-        (tracked.shown, tracked.size) = (self.sweep, stat.size);
+        (tracked.shown, tracked.size) = (self.walk, stat.size);
         tracked.changes = self.tracked_at(key).map_or(0, |old| old.changes + 1);
         self.put(key, tracked);
         Ok(Verdict::Taken)
@@ -91,7 +91,8 @@ impl Tailer {
         }
         (tracked.cursor.file, tracked.root) = (file, root);
         (tracked.seen, tracked.recheck, tracked.ends) = (None, None, false);
-        (tracked.shown, tracked.moving) = (self.sweep, 0);
+        tracked.shown = self.walk;
+        self.elsewhere.remove(&id);
         self.put(key, tracked);
         Ok(Verdict::Taken)
     }
@@ -120,7 +121,7 @@ impl Tailer {
         };
         tracked.cursor.file = file;
         (tracked.seen, tracked.recheck, tracked.limit) = (None, None, None);
-        (tracked.shown, tracked.changes) = (self.sweep, tracked.changes + 1);
+        (tracked.shown, tracked.changes) = (self.walk, tracked.changes + 1);
         self.handles.take(id);
         self.put(key, tracked);
         Ok(Verdict::Taken)
@@ -130,7 +131,7 @@ impl Tailer {
     fn put(&mut self, key: &Key, tracked: Tracked) {
         let before = self.table.here(key.bytes());
         let id = tracked.cursor.file.file_id;
-        if let Some(robbed) = self.table.place(tracked, self.sweep) {
+        if let Some(robbed) = self.table.place(tracked, self.walk) {
             self.handles.take(robbed);
         }
         self.links.remove(key);

@@ -1,14 +1,15 @@
 //! The look at hot files: those that changed lately, and those whose handle is kept.
 
 use std::io;
+use std::path::Path;
 use std::time::Instant;
 
 use ulid::Ulid;
 
 use super::Tailer;
-use super::sweep::Found;
 use super::tracked::Tracked;
 use super::turn::is_gone;
+use super::walk::Found;
 use crate::limits::DRAIN_QUIET;
 use crate::source::tree::Stat;
 
@@ -22,12 +23,25 @@ struct Needs {
 }
 
 impl Tailer {
-    /// Looks at the files that changed lately or whose handle is kept, and queues a turn for each that moved.
-    pub fn look_at_hot(&mut self) {
+    /// Whether a file whose path is wanted changed lately.
+    pub fn is_hot(&self, wanted: &dyn Fn(&Path) -> bool) -> bool {
+        let mut hot = self.hot.iter().filter_map(|id| self.table.get(*id));
+        hot.any(|tracked| wanted(&tracked.cursor.file.path))
+    }
+
+    /// Looks at the files that changed lately or whose handle is kept, as far as their paths are wanted, and queues a turn
+    /// for each that moved.
+    pub fn look_at_hot(&mut self, wanted: &dyn Fn(&Path) -> bool) {
         let now = self.clock.now();
         let mut moved = Vec::new();
         let only_kept = self.handles.ids().filter(|id| !self.hot.contains(id));
-        let all: Vec<_> = self.hot.iter().copied().chain(only_kept).collect();
+        let all = self.hot.iter().copied().chain(only_kept);
+        let is_wanted = |id: &Ulid| {
+            self.table
+                .get(*id)
+                .is_none_or(|tracked| wanted(&tracked.cursor.file.path))
+        };
+        let all: Vec<_> = all.filter(is_wanted).collect();
         for id in all {
             if self.formers.contains(&id) {
                 self.look_at_former(id, now);
@@ -59,7 +73,7 @@ impl Tailer {
                 self.handles.take(id);
             }
         }
-        self.queue(moved, Vec::new());
+        self.queue(moved, Vec::new(), false);
     }
 
     fn needs(&self, tracked: &Tracked, found: io::Result<Stat>, now: Instant) -> Needs {
@@ -67,7 +81,7 @@ impl Tailer {
         let is_cold = tracked.hot_until.is_none_or(|until| now >= until) && !waits;
         let last = is_cold && tracked.hot_until.is_some();
         let unknown = self.unknown.get(&*tracked.cursor.file.path);
-        let tried = unknown.is_some_and(|unknown| unknown.tried == self.sweep);
+        let tried = unknown.is_some_and(|unknown| unknown.tried == self.walk);
         let (turn, is_quiet) = match found {
             Ok(stat) if tracked.is_unmoved(&stat, now) => (tracked.may_settle(now), is_cold),
             // What is unknown is tried once a sweep, also below a root that is not there, where no sweep finds it.

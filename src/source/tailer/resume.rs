@@ -14,7 +14,7 @@ use crate::source::globs::Globs;
 use crate::source::roots::Root;
 use crate::source::scope;
 use crate::source::tail::Cursor;
-use crate::source::{EventSink, Fact, Verdict, WatchedPath};
+use crate::source::{EventSink, Fact, Noticing, Verdict, WatchedPath};
 
 impl Tailer {
     /// Takes up the cursors of the files below the roots that are there. Those of the others wait, and those of what is
@@ -67,7 +67,7 @@ impl Tailer {
         }
         for link in &state.links {
             let link = Key(Path::new(link).into());
-            self.links.insert(link, (state.identity(), self.sweep));
+            self.links.insert(link, (state.identity(), self.walk));
         }
         let tracked = Tracked::new(cursor, root, self.clock.now());
         if state.state == Presence::Followed {
@@ -159,6 +159,9 @@ impl WatchedRoot {
         (place.is_some() || !spec.optional).then(|| WatchedPath {
             path: resolved.clone(),
             agent: spec.agent.clone(),
+            noticing: Noticing::Poll,
+            polled: 0,
+            polled_first: Vec::new(),
         })
     }
 }

@@ -224,7 +224,7 @@ impl Tailer {
                 return Ok(Went::Over(Turn::Refused));
             }
         }
-        self.links.insert(key.clone(), (stat.identity, self.sweep));
+        self.links.insert(key.clone(), (stat.identity, self.walk));
         let stood_here = self.table.here(key.bytes());
         self.table.at.remove(key);
         if let Some(left) = stood_here {

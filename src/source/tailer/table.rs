@@ -42,6 +42,11 @@ impl Borrow<[u8]> for Key {
     }
 }
 
+/// The bytes of a path.
+pub(super) fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}
+
 /// What was seen last at a path.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct At {
@@ -49,8 +54,8 @@ pub(super) struct At {
     pub(super) file: Ulid,
     /// Below which root.
     pub(super) root: usize,
-    /// The last sweep that found anything there.
-    pub(super) sweep: u64,
+    /// The last walk that found anything there.
+    pub(super) walk: u64,
 }
 
 /// Device, inode number and birth: a number is given away again.
@@ -99,10 +104,10 @@ impl Table {
         tracked.is_some_and(|tracked| tracked.cursor.file.path.as_os_str().as_bytes() == path)
     }
 
-    /// A sweep found something at a path. Returns the file that stands there, as far as we know.
-    pub(super) fn saw(&mut self, path: &[u8], sweep: u64) -> Option<&mut Tracked> {
+    /// A walk found something at a path. Returns the file that stands there, as far as we know.
+    pub(super) fn saw(&mut self, path: &[u8], walk: u64) -> Option<&mut Tracked> {
         let at = self.at.get_mut(path)?;
-        at.sweep = sweep;
+        at.walk = walk;
         let tracked = self.files.get_mut(&at.file)?;
         (tracked.cursor.file.path.as_os_str().as_bytes() == path).then_some(tracked)
     }
@@ -132,10 +137,10 @@ impl Table {
     }
 
     /// A file stands at its path from now on. Returns the one that had its inode before, if that was another.
-    pub(super) fn place(&mut self, tracked: Tracked, sweep: u64) -> Option<Ulid> {
+    pub(super) fn place(&mut self, tracked: Tracked, walk: u64) -> Option<Ulid> {
         let (id, root, key) = (tracked.cursor.file.file_id, tracked.root, tracked.key());
         let before = self.index(&tracked.cursor);
-        self.at.insert(key, At { file: id, root, sweep });
+        self.at.insert(key, At { file: id, root, walk });
         self.files.insert(id, tracked);
         before
     }

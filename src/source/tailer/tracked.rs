@@ -44,10 +44,8 @@ pub(super) struct Tracked {
     pub(super) ends: bool,
     /// Its run chain is being hashed anew.
     pub(super) recheck: Option<Box<Recheck>>,
-    /// The last sweep in which its path showed it.
+    /// The last walk in which its path showed it.
     pub(super) shown: u64,
-    /// The last sweep in which its inode was found at another path, and not at its own.
-    pub(super) moving: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +87,6 @@ impl Tracked {
             ends: false,
             recheck: None,
             shown: 0,
-            moving: 0,
         }
     }
 

@@ -38,9 +38,14 @@ impl Tailer {
         Turn::Unknown
     }
 
+    /// Whether a path, or a directory above it, could not be looked at.
+    pub fn is_unknown_at(&self, path: &Path) -> bool {
+        !self.unknown.is_empty() && path.ancestors().any(|above| self.unknown.contains_key(above))
+    }
+
     fn count_unknown(&mut self, path: &Path, why: &str) {
         let unknown = Unknown {
-            tried: self.sweep,
+            tried: self.walk,
             why: why.to_owned(),
         };
         self.unknown.insert(path.to_owned(), unknown);

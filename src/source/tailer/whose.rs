@@ -10,6 +10,7 @@ use super::table::Key;
 use super::turn::is_gone;
 use crate::error::Error;
 use crate::limits::FORERUNNERS_MAX;
+use crate::pure::identity::Identity;
 use crate::pure::step::{Content, Known, Look, Sight, Why};
 use crate::source::EventSink;
 use crate::source::tree::{Log, Stat};
@@ -35,15 +36,24 @@ impl Tailer {
         }
     }
 
-    /// Whether the inode of the file at a path was found elsewhere by the last sweep.
+    /// Whether the inode of the file at a path stands elsewhere.
     pub(super) fn is_leaving(&self, key: &Key) -> bool {
         self.table.here(key.bytes()).is_some_and(|id| self.is_moving(id))
     }
 
-    /// Whether the inode of a file was found by the last sweep at another path, and not at its own.
+    /// Whether the inode of a file was found at another path, and not at its own, and still stands there.
     pub(super) fn is_moving(&self, id: Ulid) -> bool {
-        let moving = self.table.get(id).map(|tracked| tracked.moving);
-        moving.is_some_and(|sweep| sweep == self.sweep && sweep > 0)
+        let Some((key, root)) = self.elsewhere.get(&id) else {
+            return false;
+        };
+        let cursor = self.table.cursor(id);
+        cursor.is_some_and(|cursor| self.shows(key, *root, &cursor.file.identity))
+    }
+
+    /// Whether a path shows an inode now.
+    pub(super) fn shows(&self, key: &Key, root: usize, identity: &Identity) -> bool {
+        let found = self.stat_path(key, root);
+        found.is_ok_and(|found| found.identity.same(identity))
     }
 
     /// Looks at the open file at a path.
@@ -62,11 +72,10 @@ impl Tailer {
                 Ok(true) => return Ok(Looked::Look(Look::Unknown(Why::OtherDevice), None)),
                 Err(cause) => return Ok(Looked::Failed(cause)),
             }
-            if let Some(tracked) = self.table.get_mut(id)
-                && tracked.cursor.file.identity.same(&stat.identity)
-            {
+            let cursor = self.table.cursor(id);
+            if cursor.is_some_and(|cursor| cursor.file.identity.same(&stat.identity)) {
                 // Wherever else it was found, it is here.
-                tracked.moving = 0;
+                self.elsewhere.remove(&id);
                 return Ok(self.look_at_ours(id, log, stat));
             }
         }
@@ -179,7 +188,7 @@ impl Tailer {
         let here = self.table.here(key.bytes());
         let formers = self.formers_at(key);
         // One whose own inode was found comes back there.
-        let is_away = |id: &Ulid| !self.returning.contains(id);
+        let is_away = |id: &Ulid| !self.is_moving(*id);
         let gone = self.table.gone_at(key.bytes()).filter(is_away);
         let asked: Vec<_> = here
             .into_iter()

@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::{EachEntry, EachInode, Kind, Log, Stamp, Stat, Tree};
+use crate::filesystem::keeps_births;
 use crate::pure::identity::Identity;
 
 /// The operating system's trees.
@@ -239,15 +240,6 @@ impl Tree for OsTree {
     }
 }
 
-/// Whether files keep their time of birth, which on overlayfs changes when a file is copied up; None when nobody
-/// can say.
-#[cfg(target_os = "linux")]
-fn keeps_births(file: BorrowedFd<'_>) -> Option<bool> {
-    let found = retry_on_intr(|| rustix::fs::fstatfs(file)).ok()?;
-    // The magic number of statfs(2).
-    Some(found.f_type != 0x794C_7630)
-}
-
 #[cfg(target_os = "linux")]
 fn keeps_births_at(directory: BorrowedFd<'_>, name: &Path) -> Option<bool> {
     if name.as_os_str().is_empty() {
@@ -257,11 +249,6 @@ fn keeps_births_at(directory: BorrowedFd<'_>, name: &Path) -> Option<bool> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let found = retry_on_intr(|| rustix::fs::openat(directory, name, flags, Mode::empty())).ok()?;
     keeps_births(found.as_fd())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn keeps_births(_: BorrowedFd<'_>) -> Option<bool> {
-    Some(false)
 }
 
 #[cfg(not(target_os = "linux"))]

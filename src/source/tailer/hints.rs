@@ -1,0 +1,252 @@
+//! Looks at the places where something may have changed, and nowhere else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use super::Tailer;
+use super::table::{Key, bytes};
+use super::turn::is_gone;
+use super::walk::{Entering, Found, Walk};
+use crate::source::tree::{Kind, Log};
+
+/// What may have changed at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// The content of a file.
+    Content,
+    /// Which file, directory or nothing stands there, or who may look at it.
+    Entry,
+}
+
+/// Where something may have changed: the number of a root, and absolute paths in it.
+#[derive(Debug, Default)]
+pub struct Hints(BTreeMap<(usize, PathBuf), Change>);
+
+impl Hints {
+    /// Adds one.
+    pub fn add(&mut self, root: usize, path: PathBuf, change: Change) {
+        let known = self.0.entry((root, path)).or_insert(change);
+        *known = change.max(*known);
+    }
+
+    /// How many paths they name.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn names_entry(&self, root: usize, path: &Path) -> bool {
+        self.0.get(&(root, path.to_owned())) == Some(&Change::Entry)
+    }
+}
+
+impl Tailer {
+    /// Looks at what stands at these paths, and in the directories among them, and queues turns and second looks as a
+    /// sweep does. Reads no file. False when only a sweep can tell, since only so many files of a root are watched.
+    pub fn look_near(&mut self, hints: &Hints, entering: &mut dyn Entering) -> bool {
+        self.walk += 1;
+        let (mut walk, mut missing) = (Walk::default(), BTreeSet::new());
+        let mut walked: Option<&(usize, PathBuf)> = None;
+        for (place, change) in &hints.0 {
+            let (root, path) = (place.0, &place.1);
+            // A directory comes before what is in it.
+            if walked.is_some_and(|(top_root, top)| *top_root == root && path.starts_with(top)) {
+                continue;
+            }
+            let Some(below) = self.watched_below(root, path) else {
+                continue;
+            };
+            if *change == Change::Content && self.look_at_content(root, &below.path, &mut walk) {
+                continue;
+            }
+            if self.files_max.is_some() {
+                return false;
+            }
+            let here = self.look_at_entry(root, &below, &mut walk, entering);
+            if here == Here::Walked {
+                walked = Some(place);
+            }
+            self.missing_at(root, &below.path, here, &walk, &mut missing);
+        }
+        self.match_inodes(&mut walk.found);
+        let missing = missing.into_iter().rev().collect();
+        self.queue(std::mem::take(&mut walk.found), missing, false);
+        if !self.unknown.is_empty() {
+            let roots = 0..self.roots.len();
+            let named = |path: &Path| roots.clone().any(|root| hints.names_entry(root, path));
+            self.forget_known(&walk, |path| path.ancestors().any(named));
+        }
+        true
+    }
+
+    /// A path below its root, if that is open and the path is not left alone there.
+    fn watched_below(&self, root: usize, path: &Path) -> Option<Below> {
+        let watched = self.roots.get(root)?;
+        let place = watched.root.place.as_ref().filter(|_| watched.directory.is_some())?;
+        let relative = path.strip_prefix(&place.directory).ok()?;
+        let (path, relative) = match &place.only {
+            // The directory of a root that is a file stands for that file.
+            Some(only) if relative.as_os_str().is_empty() => (path.join(only), PathBuf::from(only)),
+            Some(only) if relative != Path::new(only) => return None,
+            _ => (path.to_owned(), relative.to_owned()),
+        };
+        let is_excluded = !self.exclude.is_empty() && self.exclude.covers(&watched.root, &relative);
+        (!is_excluded).then_some(Below { path, relative })
+    }
+
+    /// A turn for the file that is followed at a path, if its handle does not show that everything of it was taken. False
+    /// when none is.
+    fn look_at_content(&mut self, root: usize, path: &Path, walk: &mut Walk) -> bool {
+        let now = self.clock.now();
+        let key = Key(path.into());
+        // What was unlinked or replaced is told of under its old name.
+        let formers: Vec<_> = self.formers_at(&key).collect();
+        for id in formers {
+            self.look_at_former(id, now);
+        }
+        let Some(id) = self.table.here(key.bytes()) else {
+            return false;
+        };
+        let Some(tracked) = self.table.get(id) else {
+            return false;
+        };
+        let stat = self.handles.get(id).map(Log::stat);
+        let is_unmoved = matches!(stat, Some(Ok(stat)) if tracked.is_unmoved(&stat, now));
+        if !is_unmoved {
+            walk.found.push(Found {
+                key,
+                root,
+                size: tracked.size,
+                identity: None,
+            });
+        }
+        true
+    }
+
+    /// Looks at what stands at a path, and below it.
+    fn look_at_entry(&mut self, root: usize, below: &Below, walk: &mut Walk, entering: &mut dyn Entering) -> Here {
+        let path = &below.path;
+        match self.stat_path(&Key(path.as_path().into()), root) {
+            Ok(stat) if stat.kind == Kind::Directory => {
+                if entering.knows(path, &stat.identity) && !self.is_unknown_below(path) {
+                    return Here::Known;
+                }
+                self.walk_below(root, below.relative.clone(), walk, entering);
+                return Here::Walked;
+            }
+            Ok(stat) if stat.kind == Kind::File && self.is_log(root, path) => self.saw(root, path, &stat, walk),
+            Ok(stat) if stat.kind == Kind::Symlink => self.note_symlink(path.clone()),
+            Ok(_) => {}
+            Err(error) if is_gone(&error) => {}
+            Err(error) => self.incomplete(path.clone(), &error, walk),
+        }
+        Here::Seen
+    }
+
+    fn is_unknown_below(&self, path: &Path) -> bool {
+        self.unknown.keys().any(|unknown| unknown.starts_with(path))
+    }
+
+    /// The paths at and below a path that this walk did not find and would have found if they were there.
+    fn missing_at(&self, root: usize, path: &Path, here: Here, walk: &Walk, missing: &mut BTreeSet<Key>) {
+        let below = bytes_below(path);
+        let from = (Bound::Included(below.as_slice()), Bound::Unbounded);
+        let all_below = self.table.at.range::<[u8], _>(from);
+        let all_below = all_below.take_while(|(key, _)| here != Here::Known && key.bytes().starts_with(&below));
+        let at = self.table.at.get_key_value(bytes(path));
+        let unseen = at.into_iter().chain(all_below);
+        let unseen = unseen.filter(|(key, at)| at.root == root && at.walk != self.walk && !walk.hides(&key.0));
+        missing.extend(unseen.map(|(key, _)| key.clone()));
+    }
+
+    /// Where something is to be tried again, as hints: what could not be looked at. True when that is a whole root.
+    pub fn unknown_places(&self, hints: &mut Hints) -> bool {
+        let mut needs_sweep = false;
+        for path in self.unknown.keys() {
+            let is_in = |root: &usize| {
+                let watched = &self.roots[*root].root;
+                watched.resolved == *path || watched.place.as_ref().is_some_and(|place| place.holds(path))
+            };
+            match (0..self.roots.len()).find(is_in) {
+                Some(root) if self.roots[root].directory.is_some() => hints.add(root, path.clone(), Change::Entry),
+                Some(_) => needs_sweep = true,
+                None => {}
+            }
+        }
+        needs_sweep
+    }
+
+    /// Whether a root has come, has gone, or is another directory than the one that is open.
+    pub fn roots_changed(&self) -> bool {
+        self.roots.iter().any(|watched| {
+            let resolved = &watched.root.resolved;
+            match (&watched.directory, &watched.root.place) {
+                (Some(open), Some(place)) => !self.is_open_at(&place.directory, open),
+                // One that was refused stays so until the next start.
+                _ if watched.refused.is_some() => false,
+                _ => self.tree.open_root(resolved).is_ok() || resolved.is_file(),
+            }
+        })
+    }
+
+    fn is_open_at(&self, path: &Path, open: &OwnedFd) -> bool {
+        let identity = |directory: &OwnedFd| {
+            self.tree
+                .stat(directory.as_fd(), Path::new(""))
+                .map(|stat| stat.identity)
+        };
+        let there = self.tree.open_root(path).and_then(|there| identity(&there));
+        there.is_ok_and(|there| identity(open).is_ok_and(|open| open.same(&there)))
+    }
+
+    /// Looks at hot files, at kept handles, and for files that are followed without one.
+    pub fn look_again(&mut self) {
+        self.look_at_hot(&|_| true);
+        let unheld: Vec<_> = self
+            .formers
+            .iter()
+            .copied()
+            .filter(|id| !self.handles.holds(*id))
+            .collect();
+        for id in unheld {
+            self.queue_former(id);
+        }
+    }
+
+    /// Whether [`Self::look_again`] has anything to look at.
+    pub fn has_again(&self) -> bool {
+        self.has_hot() || !self.formers.is_empty() || !self.unknown.is_empty()
+    }
+}
+
+/// A path, absolute and below its root.
+struct Below {
+    path: PathBuf,
+    relative: PathBuf,
+}
+
+/// What a look at a path came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Here {
+    /// It shows a directory, which was walked.
+    Walked,
+    /// It shows a directory of which every change is told.
+    Known,
+    /// It shows something else, or nothing.
+    Seen,
+}
+
+/// What the paths below a directory begin with.
+fn bytes_below(path: &Path) -> Vec<u8> {
+    let mut below = bytes(path).to_owned();
+    if !below.ends_with(b"/") {
+        below.push(b'/');
+    }
+    below
+}
