@@ -36,6 +36,7 @@ pub mod disk;
 pub mod error;
 pub mod event;
 pub mod home;
+pub mod inotify;
 pub mod ledger;
 pub mod limits;
 pub mod provenance;

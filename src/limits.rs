@@ -148,6 +148,12 @@ pub const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Time after which a wait that the system refused, for want of memory as a rule, is tried again.
 pub const WAIT_AGAIN: Duration = Duration::from_millis(100);
 
+/// Bytes of what the kernel tells of directories that are read at once: 240 events with the longest of names.
+pub const INOTIFY_BYTES: usize = 64 * 1024;
+
+/// Such reads before whoever is told does something else.
+pub const INOTIFY_READS_MAX: u32 = 64;
+
 /// Least time between two commits, unless a batch is full.
 pub const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 
