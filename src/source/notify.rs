@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use notifier::{Notifier, Told, WatchId, What};
+pub use notifier::{Interest, Notifier, Told, WatchId, What};
 use unwatched::Unwatched;
 use watches::{News, Watches};
 

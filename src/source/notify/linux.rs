@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use super::notifier::{Notifier, Told, WatchId, What};
+use super::notifier::{Interest, Notifier, Told, WatchId, What};
 use crate::filesystem;
 use crate::inotify::{Inotify, Mask};
 
@@ -26,10 +26,13 @@ impl LinuxNotifier {
 }
 
 impl Notifier for LinuxNotifier {
-    fn watch(&mut self, directory: BorrowedFd<'_>, path: &Path) -> io::Result<WatchId> {
-        let entries = Mask::CREATE | Mask::DELETE | Mask::MOVED_FROM | Mask::MOVED_TO;
-        let content = Mask::MODIFY | Mask::ATTRIB;
-        self.inotify.add(directory, path, entries | content | Mask::MOVE_SELF)
+    fn watch(&mut self, directory: BorrowedFd<'_>, path: &Path, interest: Interest) -> io::Result<WatchId> {
+        let names = Mask::CREATE | Mask::DELETE | Mask::MOVED_FROM | Mask::MOVED_TO | Mask::MOVE_SELF;
+        let mask = match interest {
+            Interest::Names => names,
+            Interest::Logs => names | Mask::MODIFY | Mask::ATTRIB,
+        };
+        self.inotify.add(directory, path, mask)
     }
 
     fn unwatch(&mut self, watch: WatchId) {

@@ -13,10 +13,11 @@ pub type WatchId = crate::inotify::Watch;
 /// What it tells is a hint: it may come late, twice, in another order, under a name that stands for something else by
 /// now, or not at all. Only the loss of many at once is told.
 pub trait Notifier: Send {
-    /// Begins to tell of an open directory. A second watch of the same directory is the first one.
+    /// Begins to tell of an open directory. A second watch of the same directory is the first one, with this interest
+    /// from now on.
     ///
     /// `path` is for systems that cannot go by the descriptor.
-    fn watch(&mut self, directory: BorrowedFd<'_>, path: &Path) -> io::Result<WatchId>;
+    fn watch(&mut self, directory: BorrowedFd<'_>, path: &Path, interest: Interest) -> io::Result<WatchId>;
 
     /// Ends it. What was told before may still come.
     fn unwatch(&mut self, watch: WatchId);
@@ -33,6 +34,15 @@ pub trait Notifier: Send {
     /// Has something urgent when a filesystem was mounted or unmounted, which no directory tells; None where nobody can
     /// wait for that.
     fn mounts(&self) -> Option<BorrowedFd<'_>>;
+}
+
+/// What is wanted to be told of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// Everything that may happen to logs in it.
+    Logs,
+    /// Which names come and go in it, and whether it goes itself.
+    Names,
 }
 
 /// What is told at once.

@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::notifier::{Notifier, Told, WatchId, What};
+use super::notifier::{Interest, Notifier, Told, WatchId, What};
 use super::unwatched::Unwatched;
 use crate::pure::identity::Identity;
 use crate::source::tailer::{Change, Entered, Entering, Hints};
@@ -188,8 +188,8 @@ impl Watches {
         }
     }
 
-    fn watch(&mut self, directory: BorrowedFd<'_>, path: &Path) -> io::Result<&mut Watched> {
-        let id = self.notifier.watch(directory, path)?;
+    fn watch(&mut self, directory: BorrowedFd<'_>, path: &Path, interest: Interest) -> io::Result<&mut Watched> {
+        let id = self.notifier.watch(directory, path, interest)?;
         let (watched, before) = self.table.put(id, path, self.sweep);
         if let Some(before) = before {
             self.notifier.unwatch(before);
@@ -230,7 +230,7 @@ impl Entering for Watches {
         if let Some(why) = blindness {
             return self.unwatched.add_blind(entered, why);
         }
-        match self.watch(entered.directory, entered.path) {
+        match self.watch(entered.directory, entered.path, Interest::Logs) {
             Ok(watched) => {
                 watched.roots.insert(entered.root);
                 watched.is_top |= entered.is_top;
@@ -248,7 +248,8 @@ impl Entering for Watches {
     }
 
     fn above(&mut self, path: &Path, directory: BorrowedFd<'_>, name: &OsStr) -> bool {
-        match self.watch(directory, path) {
+        // A root is walked after what is above it, and asks for more there if it is the same directory.
+        match self.watch(directory, path, Interest::Names) {
             Ok(watched) => {
                 watched.leads.insert(name.to_owned());
                 true
