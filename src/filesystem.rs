@@ -26,7 +26,8 @@ mod linux {
         clippy::useless_conversion,
         clippy::unnecessary_cast,
         clippy::cast_sign_loss,
-        reason = "the width and sign of f_type differ between platforms"
+        clippy::cast_possible_truncation,
+        reason = "the width and sign of f_type differ between platforms; a magic number has 32 bits"
     )]
     fn magic(file: BorrowedFd<'_>) -> io::Result<u64> {
         Ok(u64::from(retry_on_intr(|| fstatfs(file))?.f_type as u32))
@@ -126,16 +127,8 @@ mod linux {
         while let Some((first, after)) = rest.split_first() {
             let octal = after.get(..3).filter(|_| *first == b'\\');
             let octal = octal.and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
-            match octal {
-                Some(byte) => {
-                    bytes.push(byte);
-                    rest = &after[3..];
-                }
-                None => {
-                    bytes.push(*first);
-                    rest = after;
-                }
-            }
+            bytes.push(octal.unwrap_or(*first));
+            rest = if octal.is_some() { &after[3..] } else { after };
         }
         Path::new(&OsString::from_vec(bytes)).to_owned()
     }

@@ -175,7 +175,7 @@ mod tests {
         let _stopper = asked.join().unwrap();
         assert!(signal.is_stopped());
         assert_eq!(signal.wait(&[], Some(Duration::ZERO)), Woken::Stopped);
-        assert_eq!(signal.ready(&[], None), Ok(true), "the descriptor says it too");
+        assert_eq!(signal.ready(&[], None), Ok(Some(0)), "the descriptor says it too");
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
         let deadline = Instant::now() + SHORT;
         assert_eq!(signal.wait(&[], Some(SHORT)), Woken::TimedOut);
         assert!(Instant::now() >= deadline);
-        assert_eq!(signal.ready(&[], Some(SHORT)), Ok(false));
+        assert_eq!(signal.ready(&[], Some(SHORT)), Ok(None));
         stopper.stop();
         assert_eq!(signal.wait(&[], Some(Duration::MAX)), Woken::Stopped);
     }

@@ -61,6 +61,10 @@ impl Source for Watched {
         Ok(report)
     }
 
+    fn look_now(&mut self) {
+        self.source.look_now();
+    }
+
     fn wait(&mut self, _: Instant, stop: &StopSignal) -> Wake {
         self.waits += u32::from(self.refused);
         // While the queue is full there is nothing to be looked for: only the deadline ends the wait.
@@ -155,6 +159,10 @@ impl<F: FnMut(u32, Duration) -> (Duration, Wake) + Send> Source for Scripted<F> 
         let report = self.source.poll(budget, sink);
         self.clock.pass(self.poll_time);
         report
+    }
+
+    fn look_now(&mut self) {
+        self.source.look_now();
     }
 
     fn wait(&mut self, deadline: Instant, _: &StopSignal) -> Wake {

@@ -12,7 +12,7 @@ use crate::inotify::{Inotify, Mask};
 /// Tells what inotify(7) tells.
 pub(super) struct LinuxNotifier {
     inotify: Inotify,
-    /// `/proc/self/mountinfo`, which can be waited for (proc_pid_mountinfo(5)).
+    /// `/proc/self/mountinfo`, which can be waited for (proc(5)).
     mounts: Option<File>,
 }
 
