@@ -199,14 +199,14 @@ def machine(path):
     ]
 
 
-def record(name, command, about, report):
-    """Keeps a report as benches/results/<date>-<name>.md."""
+def record(name, command, about, report, path=None):
+    """Keeps a report as benches/results/<date>-<name>.md, or in the file that is named."""
     day = datetime.date.today().isoformat()
     results = os.path.join(REPO, "benches", "results")
     os.makedirs(results, exist_ok=True)
-    path = os.path.join(results, f"{day}-{name}.md")
+    path = path or os.path.join(results, f"{day}-{name}.md")
     with open(path, "w", encoding="utf-8") as out:
         out.write(f"# {name}, {day}\n\n    {command}\n\n")
         out.writelines(f"- {line}\n" for line in about)
         out.write("\n" + report + "\n")
-    print(f"kept in benches/results/{os.path.basename(path)}")
+    print(f"kept in {os.path.relpath(path, REPO)}")
