@@ -2,15 +2,17 @@
 //! and ledger together.
 
 mod commit;
+mod due;
 mod entries;
 mod long;
 mod open;
+mod pace;
 mod room;
 mod sink;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ulid::Ulid;
 
@@ -20,7 +22,6 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::home::HomeLock;
 use crate::ledger::Ledger;
-use crate::limits::COMMIT_INTERVAL;
 use crate::pure::fold::Fold;
 use crate::pure::identity::Window;
 use crate::pure::ulids::Ulids;
@@ -30,28 +31,19 @@ use crate::queue::outgoing::Layout;
 use crate::start::{Started, start};
 use open::OpenBatch;
 
+pub use pace::CommitPace;
+
 /// How a capture behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CaptureOptions {
     /// Least time between two commits, unless a batch is full.
-    pub commit_interval: Duration,
+    pub commit_pace: CommitPace,
     /// When the queue is full.
     pub limits: QueueLimits,
     /// What happens then.
     pub on_full: OnFull,
     /// How records lie in the queue.
     pub layout: Layout,
-}
-
-impl Default for CaptureOptions {
-    fn default() -> Self {
-        Self {
-            commit_interval: COMMIT_INTERVAL,
-            limits: QueueLimits::default(),
-            on_full: OnFull::default(),
-            layout: Layout::default(),
-        }
-    }
 }
 
 /// Hears of each event once it is committed.
@@ -82,6 +74,8 @@ pub struct Capture {
     latched: bool,
     opened: Instant,
     last_commit: Option<Instant>,
+    /// When the queue may be listed again only to count it.
+    recount_at: Instant,
     snapshot: SnapshotPace,
     observer: Option<Observer>,
     captured: Tally,
@@ -150,6 +144,7 @@ impl Capture {
             behind_bytes,
         } = start(&disk, clock.utc())?;
         let depth = depth::list(&*disk)?.depth();
+        let opened = clock.now();
         Ok(Self {
             ulids: Ulids::above(fold.ulid_high_water, random),
             snapshot: SnapshotPace {
@@ -158,7 +153,7 @@ impl Capture {
                 ledger_bytes: behind_bytes,
                 snapshot_bytes: 0,
             },
-            opened: clock.now(),
+            opened,
             disk,
             clock,
             options,
@@ -173,6 +168,7 @@ impl Capture {
             oversized: BTreeMap::new(),
             latched: false,
             last_commit: None,
+            recount_at: opened,
             observer: None,
             captured: Tally::default(),
         })
@@ -213,27 +209,6 @@ impl Capture {
         self.open.source_bytes()
     }
 
-    /// When [`Capture::tick`] has something to do.
-    pub fn deadline(&self) -> Option<Instant> {
-        match &self.full {
-            Some(full) => Some(full.retry_at),
-            None if self.open.is_empty() => None,
-            None => Some(self.commit_due()),
-        }
-    }
-
-    /// Commits if that is due, and looks for room if there was none.
-    pub fn tick(&mut self) -> Result<(), Error> {
-        self.alive()?;
-        if self.full.is_some() {
-            self.find_room()?;
-        }
-        if self.full.is_none() && !self.open.is_empty() && self.clock.now() >= self.commit_due() {
-            self.commit()?;
-        }
-        Ok(())
-    }
-
     /// Commits what was taken. With no room it stays taken and is committed later.
     pub fn commit(&mut self) -> Result<(), Error> {
         self.alive()?;
@@ -255,12 +230,6 @@ impl Capture {
         }
         self.lock.clear();
         Ok(self.captured)
-    }
-
-    /// When the next commit is due; at once when there was none.
-    fn commit_due(&self) -> Instant {
-        self.last_commit
-            .map_or(self.opened, |last| last + self.options.commit_interval)
     }
 
     fn alive(&self) -> Result<(), Error> {

@@ -20,4 +20,6 @@ pub use layer::{Given, Layer, Origin};
 pub use place::{Place, find};
 pub use print::{to_json, to_toml};
 pub use settings::{Settings, home_of};
-pub use value::{Begin, at_least_one, bytes_or_unit, duration, show_bytes, show_duration};
+pub use value::{
+    Begin, at_least_one, bytes_or_unit, commit_pace, duration, show_bytes, show_commit_pace, show_duration,
+};

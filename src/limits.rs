@@ -160,8 +160,15 @@ pub const INOTIFY_BYTES: usize = 64 * 1024;
 /// Such reads before whoever is told does something else.
 pub const INOTIFY_READS_MAX: u32 = 64;
 
-/// Least time between two commits, unless a batch is full.
-pub const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+/// Unread files up to which a commit follows the last one at once, unless an interval is set.
+pub const COMMIT_PACE_FROM_BATCHES: u32 = 256;
+
+/// Unread files from which on [`COMMIT_INTERVAL_MAX`] lies between two commits.
+pub const COMMIT_PACE_TO_BATCHES: u32 = 4096;
+
+/// Least time between two commits when that many files are unread, or while a backlog is read; a full batch does not
+/// wait for it.
+pub const COMMIT_INTERVAL_MAX: Duration = Duration::from_millis(100);
 
 /// Least time between two listings of a queue that is at its limit, and between two tries of a full one.
 pub const FULL_RETRY: Duration = Duration::from_secs(1);
@@ -335,6 +342,10 @@ const _: () = {
     assert!(
         SPILL_PAIRS_MAX >= PROVENANCE_CALL_PAIRS_MAX,
         "a spill file holds a call"
+    );
+    assert!(
+        COMMIT_PACE_FROM_BATCHES < COMMIT_PACE_TO_BATCHES,
+        "the pace of commits slows down between the two"
     );
     assert!(TURN_BYTES >= READ_BYTES as u64, "a turn holds a read");
     assert!(POLL_BYTES >= TURN_BYTES, "a poll holds a turn");

@@ -345,7 +345,7 @@ fn a_full_queue_does_not_hash_for_ever() {
         clock.pass(Duration::from_secs(1));
         let r = p.source.poll(Budget { bytes: u64::MAX }, &mut p.capture).unwrap();
         eprintln!("{r:?} {}", count.0.load(Ordering::SeqCst));
-        p.capture.tick().unwrap();
+        p.capture.tick(r.more).unwrap();
     }
     let read = count.0.load(Ordering::SeqCst);
     assert!(read < 100 << 20, "{} MiB", read >> 20);

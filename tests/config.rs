@@ -79,6 +79,23 @@ agents = true
 // What counts
 
 #[test]
+fn the_commit_interval_is_auto_or_a_time_in_the_file_and_on_the_command_line() {
+    for (file, asked) in [("auto", "250ms"), ("250ms", "auto")] {
+        let sandbox = with(&format!("commit-interval = '{file}'"));
+        let found = |args: &[&str]| in_force(&sandbox, args)["commit-interval"].take();
+        let low = found(&[]);
+        assert_eq!((&low["value"], &low["origin"]), (&json!(file), &json!("file")));
+        let high = found(&["--commit-interval", asked]);
+        assert_eq!(high, json!({"value": asked, "origin": "command line"}));
+    }
+    let refused = Sandbox::new()
+        .run(&["watch", "--commit-interval", "often", "user/logs"])
+        .exits(2);
+    let error = refused.error();
+    assert!(error.contains("`auto`") && error.contains("100ms"), "{error}");
+}
+
+#[test]
 fn every_key_of_the_file_is_in_force_and_says_its_line() {
     let sandbox = with(ALL);
     let mut command = sandbox.command(&["config", "--json"]);
@@ -141,7 +158,7 @@ fn the_command_line_goes_before_the_file_and_the_file_before_the_default() {
     assert_eq!(settings["glob"]["value"], json!(["*.txt"]));
     assert_eq!(
         settings["commit-interval"],
-        json!({"value": "100ms", "origin": "default"})
+        json!({"value": "auto", "origin": "default"})
     );
     assert_eq!(settings["roots"].as_array().unwrap().len(), 1, "they do not add up");
     assert_eq!(origin(&settings["roots"][0]), "command line");
@@ -537,6 +554,8 @@ fn every_mistake_is_told_with_file_line_key_and_what_would_be_right() {
         ("interval = '0s'", 1, "interval", "interval = \"2s\""),
         ("interval = '25h'", 1, "interval", "interval = \"2s\""),
         ("commit-interval = '-1s'", 1, "commit-interval", "100ms"),
+        ("commit-interval = 'often'", 1, "commit-interval", "\"auto\", or a time"),
+        ("commit-interval = 100", 1, "commit-interval", "\"auto\", or a time"),
         ("max-files = 0", 1, "max-files", "max-files = 1000"),
         ("max-files = -1", 1, "max-files", "max-files = 1000"),
         ("max-files = '3'", 1, "max-files", "max-files = 1000"),
@@ -660,7 +679,7 @@ fn what_config_prints_can_be_the_config_file_and_says_the_same() {
     for line in [
         "interval = \"5s\"  # file, line 1",
         "layout = \"record\"  # command line",
-        "commit-interval = \"100ms\"  # default",
+        "commit-interval = \"auto\"  # default",
         "# max-files: no limit  # default",
     ] {
         assert!(

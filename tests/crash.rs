@@ -392,7 +392,7 @@ fn attempt(disk: &SimDisk, top: &Path, clock: &Arc<TestClock>, phase: usize, lay
             }
             disk.make_room();
             clock.pass(FULL_RETRY);
-            pipeline.capture.tick()?;
+            pipeline.capture.tick(false)?;
         }
     }
     if phase.is_multiple_of(2) {

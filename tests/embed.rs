@@ -14,7 +14,7 @@ use std::time::Duration;
 use pipeline::drained;
 use support::{append, wait_for, wait_until_equal};
 use tailspool::Watcher;
-use tailspool::capture::CaptureOptions;
+use tailspool::capture::{CaptureOptions, CommitPace};
 use tailspool::disk::OsDisk;
 use tailspool::error::{Error, ErrorKind};
 use tailspool::event::{Detail, Event};
@@ -122,7 +122,7 @@ fn a_restart_brings_nothing_twice() {
 /// A watcher that has taken `two`, and whose next commit is a day away.
 fn with_uncommitted(place: &Place) -> Watcher {
     let options = CaptureOptions {
-        commit_interval: Duration::from_secs(24 * 3600),
+        commit_pace: CommitPace::Fixed(Duration::from_secs(24 * 3600)),
         ..CaptureOptions::default()
     };
     append(place.log("a.jsonl"), "one\n");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipeline::{TestClock, append, counted, drained};
-use tailspool::capture::{Capture, CaptureOptions};
+use tailspool::capture::{Capture, CaptureOptions, CommitPace};
 use tailspool::clock::Clock;
 use tailspool::disk::{Disk, SimDisk};
 use tailspool::error::Error;
@@ -93,7 +93,7 @@ fn watch(drain_after_poll: bool) -> (u32, u32) {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let clock = TestClock::new();
     let options = CaptureOptions {
-        commit_interval: Duration::ZERO,
+        commit_pace: CommitPace::Fixed(Duration::ZERO),
         limits: QueueLimits {
             records_max: Some(1),
             bytes_max: None,
@@ -192,7 +192,7 @@ fn told(
     let clock = TestClock::new();
     let shared: Arc<dyn Clock> = Arc::<TestClock>::clone(&clock);
     let options = CaptureOptions {
-        commit_interval: Duration::ZERO,
+        commit_pace: CommitPace::Fixed(Duration::ZERO),
         ..CaptureOptions::default()
     };
     let capture = Capture::open(Arc::clone(&disk), Arc::clone(&shared), counted(), options).unwrap();

@@ -125,7 +125,7 @@ impl Watched {
         let pipeline = self.pipeline.as_mut().unwrap();
         let budget = Budget { bytes: POLL_BYTES };
         let report = pipeline.source.poll(budget, &mut pipeline.capture).unwrap();
-        pipeline.capture.tick().unwrap();
+        pipeline.capture.tick(report.more).unwrap();
         pipeline.capture.commit().unwrap();
         report.more && !report.refused
     }

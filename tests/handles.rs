@@ -144,7 +144,7 @@ impl Watched {
     fn poll(&mut self) -> bool {
         let budget = Budget { bytes: POLL_BYTES };
         let report = self.pipeline.source.poll(budget, &mut self.pipeline.capture).unwrap();
-        self.pipeline.capture.tick().unwrap();
+        self.pipeline.capture.tick(report.more).unwrap();
         self.pipeline.capture.commit().unwrap();
         report.more && !report.refused
     }

@@ -818,7 +818,7 @@ fn a_write_that_meets_a_full_disk_drops_the_oldest_as_soon_as_that_can_be_noted(
     pipeline.look().unwrap();
     assert!(pipeline.capture.queue_full().is_some(), "the note finds no room either");
     clock.pass(FULL_RETRY);
-    pipeline.capture.tick().unwrap();
+    pipeline.capture.tick(false).unwrap();
     assert_eq!(
         names(&disk).iter().filter(|name| name.contains(".jsonl")).count(),
         3,
@@ -826,7 +826,7 @@ fn a_write_that_meets_a_full_disk_drops_the_oldest_as_soon_as_that_can_be_noted(
     );
     disk.set_over_quota(false);
     clock.pass(FULL_RETRY);
-    pipeline.capture.tick().unwrap();
+    pipeline.capture.tick(false).unwrap();
     pipeline.look().unwrap();
     assert_eq!(pipeline::drained(&disk), "0\n1\n2\n3\n");
 }

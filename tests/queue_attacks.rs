@@ -212,7 +212,7 @@ fn drop_oldest_goes_on_when_one_batch_fills_the_limit() {
         for _ in 0..1000 {
             pipeline.look().unwrap();
             clock.pass(Duration::from_secs(2));
-            pipeline.capture.tick().unwrap();
+            pipeline.capture.tick(false).unwrap();
         }
         let captured = pipeline.capture.captured().lines;
         assert_eq!(
@@ -480,7 +480,7 @@ fn a_watched_queue_whose_drops_cannot_be_noted_holds_its_limit() {
     for _ in 0..100 {
         pipeline.look().unwrap();
         clock.pass(Duration::from_millis(300));
-        pipeline.capture.tick().unwrap();
+        pipeline.capture.tick(false).unwrap();
     }
     let (lines, full) = (pipeline.capture.captured().lines, pipeline.capture.queue_full());
     assert!(lines < 50 && full.is_some(), "{lines} captured, {full:?}");

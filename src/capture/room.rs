@@ -41,11 +41,7 @@ impl Capture {
                 self.drop_for_disk(false);
             }
             OnFull::Wait if self.options.limits.reached(self.depth).is_some() => {
-                // Others drain it; only a listing knows. One that fails shows no room.
-                match depth::list(&*self.disk) {
-                    Ok(listing) => self.depth = listing.depth(),
-                    Err(error) => log::info!("the queue stays full: {error}"),
-                }
+                self.recount();
             }
             OnFull::Wait => {}
         }

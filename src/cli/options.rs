@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::ValueHint;
 
 use super::Common;
-use crate::config::{Begin, Given, Layer, Settings, at_least_one, bytes_or_unit, duration};
+use crate::capture::CommitPace;
+use crate::config::{Begin, Given, Layer, Settings, at_least_one, bytes_or_unit, commit_pace, duration};
 use crate::error::Error;
 use crate::home::user_home;
 use crate::queue::depth::OnFull;
@@ -86,9 +87,10 @@ pub(super) struct SettingsArgs {
     /// [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "When are they seen, and when durable")]
     sweep_interval: Option<Duration>,
-    /// Least time between two commits, as above, unless a batch is full (8 MiB or 8192 records) [default: 100ms]
-    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "When are they seen, and when durable")]
-    commit_interval: Option<Duration>,
+    /// Least time between two commits, as above, unless a batch is full (8 MiB or 8192 records); or auto: none, and up to
+    /// 100 ms while a backlog is read or as unread files pile up in the queue, from 256 to 4096 [default: auto]
+    #[arg(long, value_name = "TIME", value_parser = commit_pace, help_heading = "When are they seen, and when durable")]
+    commit_interval: Option<CommitPace>,
     /// Stop reading while this many records are pending [default: no limit but the disk, which counts as full when less
     /// than 1 GiB or 5 % of it is free, whichever is less]
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "How much may wait")]

@@ -101,7 +101,7 @@ fn must_be_told(common: &Common, settings: &Settings) -> bool {
 
 fn capture_options(settings: &Settings) -> CaptureOptions {
     CaptureOptions {
-        commit_interval: settings.commit_interval.value,
+        commit_pace: settings.commit_interval.value,
         limits: QueueLimits {
             records_max: settings.max_pending_records.value,
             bytes_max: settings.max_pending_bytes.value,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::layer::Given;
 use super::settings::Settings;
-use super::value::{show_bytes, show_duration};
+use super::value::{show_bytes, show_commit_pace, show_duration};
 use crate::source::roots::RootSpec;
 
 /// A value that can be written into a file, or why it cannot.
@@ -45,7 +45,11 @@ pub(super) fn rows(all: &Settings) -> Vec<Row> {
         One("source", all.source.shown(word)),
         One("interval", all.interval.shown(time)),
         One("sweep-interval", all.sweep_interval.shown(time)),
-        One("commit-interval", all.commit_interval.shown(time)),
+        One(
+            "commit-interval",
+            all.commit_interval
+                .shown(|pace| Cell::Value(show_commit_pace(*pace).into())),
+        ),
         One(
             "max-pending-records",
             all.max_pending_records.shown(|max| limit(*max, Value::from, disk)),

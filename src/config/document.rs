@@ -67,7 +67,7 @@ fn example(key: &str) -> &'static str {
         "home" => "write a text: home = \"~/.local/state/tailspool\"",
         "interval" => "write a text: interval = \"2s\"",
         "sweep-interval" => "write a text: sweep-interval = \"5m\"",
-        "commit-interval" => "write a text: commit-interval = \"100ms\"",
+        "commit-interval" => "write a text: commit-interval = \"auto\", or a time: commit-interval = \"100ms\"",
         "from" => "write a text: from = \"end\"",
         "source" => "write a text: source = \"poll\"",
         "on-full" => "write a text: on-full = \"drop-oldest\"",

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::document::{Document, Entry, entries};
 use super::keys::{KEYS, ROOT_KEYS};
 use super::layer::{Given, Layer};
-use super::value::{at_least_one, bytes_or_unit, duration};
+use super::value::{at_least_one, bytes_or_unit, commit_pace, duration};
 use crate::error::{Error, ErrorKind};
 use crate::limits::CONFIG_BYTES_MAX;
 use crate::source::exclude::Exclude;
@@ -102,7 +102,7 @@ impl Document<'_> {
             "source" => layer.source = Some(self.choice(entry)?),
             "interval" => layer.interval = Some(self.read(entry, duration)?),
             "sweep-interval" => layer.sweep_interval = Some(self.read(entry, duration)?),
-            "commit-interval" => layer.commit_interval = Some(self.read(entry, duration)?),
+            "commit-interval" => layer.commit_interval = Some(self.read(entry, commit_pace)?),
             "max-pending-records" => layer.max_pending_records = Some(self.number(entry, false, at_least_one)?),
             "max-pending-bytes" => layer.max_pending_bytes = Some(self.number(entry, true, bytes_or_unit)?),
             "on-full" => layer.on_full = Some(self.choice(entry)?),

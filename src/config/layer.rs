@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::value::Begin;
+use crate::capture::CommitPace;
 use crate::queue::depth::OnFull;
 use crate::queue::outgoing::Layout;
 use crate::show::Shown;
@@ -100,7 +101,7 @@ pub struct Layer {
     /// Time between two walks over everything where changes are told.
     pub sweep_interval: Option<Given<Duration>>,
     /// Least time between two commits.
-    pub commit_interval: Option<Given<Duration>>,
+    pub commit_interval: Option<Given<CommitPace>>,
     /// How many records may wait.
     pub max_pending_records: Option<Given<u64>>,
     /// How many bytes may wait.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::layer::{Given, Layer, Origin};
 use super::value::Begin;
+use crate::capture::CommitPace;
 use crate::error::Error;
 use crate::home::{default_home, env_home};
-use crate::limits::{COMMIT_INTERVAL, INTERVAL, SWEEP_INTERVAL};
+use crate::limits::{INTERVAL, SWEEP_INTERVAL};
 use crate::queue::depth::OnFull;
 use crate::queue::outgoing::Layout;
 use crate::source::kind::SourceKind;
@@ -39,7 +40,7 @@ pub struct Settings {
     /// Time between two walks over everything where changes are told.
     pub sweep_interval: Given<Duration>,
     /// Least time between two commits.
-    pub commit_interval: Given<Duration>,
+    pub commit_interval: Given<CommitPace>,
     /// How many records may wait; None: as many as the disk takes.
     pub max_pending_records: Given<Option<u64>>,
     /// How many bytes may wait; None: as many as the disk takes.
@@ -71,7 +72,7 @@ impl Settings {
             source: first(high.source, low.source, SourceKind::default()),
             interval: first(high.interval, low.interval, INTERVAL),
             sweep_interval: first(high.sweep_interval, low.sweep_interval, SWEEP_INTERVAL),
-            commit_interval: first(high.commit_interval, low.commit_interval, COMMIT_INTERVAL),
+            commit_interval: first(high.commit_interval, low.commit_interval, CommitPace::default()),
             max_pending_records: limit(high.max_pending_records, low.max_pending_records),
             max_pending_bytes: limit(high.max_pending_bytes, low.max_pending_bytes),
             on_full: first(high.on_full, low.on_full, OnFull::default()),

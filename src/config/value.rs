@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::capture::CommitPace;
 use crate::limits::TIME_MAX;
 
 /// Where files of a root begin that the home never saw.
@@ -25,6 +26,9 @@ const UNITS: [(&str, u64); 5] = [
     ("B", 1),
 ];
 
+/// What leaves a choice to the program.
+const AUTO: &str = "auto";
+
 /// A time with its unit.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok();
@@ -37,6 +41,23 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// The same as text.
 pub fn show_duration(duration: Duration) -> String {
     jiff::SignedDuration::try_from(duration).map_or_else(|_| format!("{duration:?}"), |signed| format!("{signed:#}"))
+}
+
+/// The word `auto`, or a time.
+pub fn commit_pace(text: &str) -> Result<CommitPace, String> {
+    if text == AUTO {
+        return Ok(CommitPace::Auto);
+    }
+    let fixed = duration(text).map(CommitPace::Fixed);
+    fixed.map_err(|why| format!("it is `{AUTO}`, or a time; {why}"))
+}
+
+/// The same as text.
+pub fn show_commit_pace(pace: CommitPace) -> String {
+    match pace {
+        CommitPace::Auto => AUTO.to_owned(),
+        CommitPace::Fixed(interval) => show_duration(interval),
+    }
 }
 
 /// A limit: there is no such thing as nothing at all.
@@ -84,6 +105,10 @@ mod tests {
             let time = Duration::from_millis(millis);
             assert_eq!(duration(&show_duration(time)), Ok(time));
         }
+        for pace in [CommitPace::Auto, CommitPace::Fixed(Duration::from_millis(250))] {
+            assert_eq!(commit_pace(&show_commit_pace(pace)), Ok(pace));
+        }
+        assert_eq!(show_commit_pace(CommitPace::Auto), "auto");
         assert_eq!(show_duration(Duration::from_secs(5)), "5s");
         assert_eq!(show_bytes(2 << 30), "2 GiB");
     }
@@ -108,6 +133,14 @@ mod tests {
         }
         assert_eq!(bytes_or_unit("2GiB"), Ok(2 << 30));
         assert_eq!(bytes_or_unit("18446744073709551615"), Ok(u64::MAX));
+    }
+
+    #[test]
+    fn what_is_no_pace_is_refused_with_both_forms() {
+        for bad in ["", "Auto", "automatic", "0s", "-1s", "100", "25h"] {
+            let why = commit_pace(bad).unwrap_err();
+            assert!(why.contains("`auto`") && why.contains("100ms"), "{bad}: {why}");
+        }
     }
 
     #[test]

@@ -14,8 +14,8 @@ pub(crate) trait Consumer: EventSink {
     /// The time, by the clock that its deadlines go by.
     fn now(&self) -> Instant;
 
-    /// Does what is due.
-    fn tick(&mut self) -> Result<(), Error>;
+    /// Does what is due. `more`: the source has more at once.
+    fn tick(&mut self, more: bool) -> Result<(), Error>;
 
     /// When a tick has something to do; None when everything that was taken is safe.
     fn deadline(&self) -> Option<Instant>;
@@ -46,8 +46,8 @@ impl Consumer for Capture {
         self.clock().now()
     }
 
-    fn tick(&mut self) -> Result<(), Error> {
-        self.tick()
+    fn tick(&mut self, more: bool) -> Result<(), Error> {
+        self.tick(more)
     }
 
     fn deadline(&self) -> Option<Instant> {

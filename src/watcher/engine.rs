@@ -76,11 +76,10 @@ pub(super) fn drive(
             break false;
         }
         report = source.poll(Budget { bytes: POLL_BYTES }, &mut consumer)?;
-        consumer.tick()?;
+        consumer.tick(report.more)?;
         told.tell(source, &consumer, report, once, tell);
         let shown_by = board.update(&glance(source, &consumer, report, false));
-        let done = report.passes >= ONCE_TRIES || (report.passes > 0 && source.overview().unknown == 0);
-        if once && (done || (report.refused && consumer.refusal_ends())) {
+        if once && (is_done(source, report) || (report.refused && consumer.refusal_ends())) {
             break true;
         }
         // Refused, and there was room again just now: the same is offered once more at once.
@@ -106,6 +105,11 @@ pub(super) fn drive(
         queue_full,
         complete,
     })
+}
+
+/// Whether everything was looked at, or was tried often enough.
+fn is_done(source: &dyn Source, report: PollReport) -> bool {
+    report.passes >= ONCE_TRIES || (report.passes > 0 && source.overview().unknown == 0)
 }
 
 fn glance<'a>(source: &'a dyn Source, consumer: &'a dyn Consumer, report: PollReport, ended: bool) -> Glance<'a> {

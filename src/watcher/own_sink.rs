@@ -175,7 +175,7 @@ impl Consumer for OwnSink {
         self.clock.now()
     }
 
-    fn tick(&mut self) -> Result<(), Error> {
+    fn tick(&mut self, _more: bool) -> Result<(), Error> {
         self.end_pause();
         Ok(())
     }

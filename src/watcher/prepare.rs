@@ -11,7 +11,7 @@ use super::each::each_event;
 use super::events::Teller;
 use super::live::Live;
 use super::own_sink::OwnSink;
-use crate::capture::Capture;
+use crate::capture::{Capture, CommitPace};
 use crate::clock::{Clock, SystemClock};
 use crate::discover::Discovery;
 use crate::disk::{Disk, HomePlace, OsDisk};
@@ -131,7 +131,10 @@ fn check(asked: &WatcherBuilder) -> Result<(), Error> {
             "give one above 0 and at most 24 h",
         ));
     }
-    if asked.capture.is_some_and(|options| options.commit_interval > TIME_MAX) {
+    let pace = asked.capture.map(|options| options.commit_pace);
+    if let Some(CommitPace::Fixed(interval)) = pace
+        && interval > TIME_MAX
+    {
         return Err(usage("the commit interval makes no sense", "give one of at most 24 h"));
     }
     Ok(())
