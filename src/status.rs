@@ -25,12 +25,17 @@ pub struct RootStatus {
     pub agent: Option<String>,
     /// `poll` or `notify`.
     pub source: String,
-    /// With `notify`: subtrees that are polled all the same, since nothing is told of them.
-    #[serde(default)]
+    /// Subtrees that are polled since nothing is told of them; not written when there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub polled: u64,
     /// The first few of them.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub polled_first: Vec<PolledPath>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A subtree that is polled below a root where the rest is not.

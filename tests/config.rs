@@ -67,6 +67,7 @@ from = "end"
 max-files = 1_000
 source = "poll"
 interval = "5s"
+sweep-interval = "10m"
 commit-interval = "1m 30s"
 max-pending-records = 100000
 max-pending-bytes = "2 GiB"
@@ -118,6 +119,7 @@ fn every_key_of_the_file_is_in_force_and_says_its_line() {
             "max-files": 1000,
             "source": "poll",
             "interval": "5s",
+            "sweep-interval": "10m",
             "commit-interval": "1m 30s",
             "max-pending-records": 100_000,
             "max-pending-bytes": "2 GiB",
@@ -126,7 +128,7 @@ fn every_key_of_the_file_is_in_force_and_says_its_line() {
             "allow-network-home": true,
         })
     );
-    for (key, line) in [("home", 2), ("interval", 13), ("allow-network-home", 19)] {
+    for (key, line) in [("home", 2), ("interval", 13), ("allow-network-home", 20)] {
         let entry = &settings[key];
         assert_eq!(entry["origin"], "file", "{entry}");
         assert_eq!(entry["line"], line, "{entry}");
@@ -567,7 +569,7 @@ fn every_mistake_is_told_with_file_line_key_and_what_would_be_right() {
         ("on-full = 'dropoldest'", 1, "on-full", "did you mean `drop-oldest`?"),
         ("on-full = 'zzz'", 1, "on-full", "drop-oldest"),
         ("layout = 1", 1, "layout", "layout = \"record\""),
-        ("source = 'notify'", 1, "source", "source = \"poll\""),
+        ("source = 'inotify'", 1, "source", "did you mean `notify`?"),
         ("from = 'End'", 1, "from", "did you mean `end`?"),
         (
             "allow-network-home = 'yes'",
