@@ -167,3 +167,9 @@ pub(crate) fn network(_: BorrowedFd<'_>) -> std::io::Result<Option<&'static str>
 pub(crate) fn keeps_births(_: BorrowedFd<'_>) -> Option<bool> {
     Some(false)
 }
+
+/// Nothing tells anything on this platform.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn changes_untold(_: BorrowedFd<'_>) -> Option<String> {
+    None
+}

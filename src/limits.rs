@@ -180,8 +180,13 @@ pub const RETRY_DELAYS: [Duration; 3] = [
     Duration::from_secs(240),
 ];
 
-/// Time between two looks at the queue of a drain that follows.
+/// Time between two looks at the queue of a drain that follows where nothing tells it of batches; and the least time
+/// for which it sleeps, so that no timer of it can spin.
 pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Time between two looks at it where the kernel tells of batches: for files that came by a link or a copy, which is
+/// no rename, and for a home whose path shows another directory since one above it was renamed.
+pub const FOLLOW_CHECK: Duration = Duration::from_secs(10);
 
 /// Time after which a drain that follows tries again to claim a batch that somebody else held.
 pub const FOLLOW_HELD: Duration = Duration::from_secs(2);

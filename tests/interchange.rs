@@ -330,6 +330,23 @@ fn a_drain_that_follows_hands_out_what_comes_and_ends_with_a_signal() {
 }
 
 #[test]
+fn two_drains_that_follow_share_what_comes_and_neither_sees_what_the_other_had() {
+    let sandbox = Sandbox::new();
+    let followers = [(); 2].map(|()| Running::start(sandbox.command(&["drain", "--follow", "--format", "raw"])));
+    let queue = CaptureQueue::open(&sandbox.home(""), QueueOptions::default()).unwrap();
+    let expected: Vec<_> = (100..300).map(|n| n.to_string()).collect();
+    for text in &expected {
+        let record = json!({"surface": text, "cue": "", "tier": "episodic", "session_id": "-", "role": "user"});
+        queue.append(&record).unwrap();
+    }
+    wait_for("an empty queue", || sandbox.names("pending").is_empty().then_some(()));
+    let ended = followers.map(|follower| follower.stop().no_error());
+    let mut drained: Vec<_> = ended.iter().flat_map(|one| one.text().lines()).collect();
+    drained.sort_unstable();
+    assert_eq!(drained, expected);
+}
+
+#[test]
 fn a_drain_that_follows_fails_with_its_output_and_with_its_home() {
     let sandbox = Sandbox::new();
     append(sandbox.log("a.jsonl"), "1\n");

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pipeline::{Pipeline, TestClock, counted};
+use pipeline::{Pipeline, Polled, TestClock, counted};
 use serde_json::{Value, json};
 use tailspool::capture::CaptureOptions;
 use tailspool::clock::Clock;
@@ -714,11 +714,11 @@ fn a_reader_that_is_down_for_ten_minutes_gets_everything_and_is_asked_at_60_120_
         &mut Following {
             output: &mut output,
             overseer: &mut (),
-            wait: &mut |time| {
+            news: &mut Polled(|time| {
                 clock.pass(time);
-                waits += u32::from(!time.is_zero());
+                waits += 1;
                 waits > 5000
-            },
+            }),
             tell: &mut |_| told += 1,
         },
     )
@@ -749,14 +749,12 @@ fn a_drain_that_follows_hands_out_what_comes_and_lists_nothing_while_nothing_cha
         &mut Following {
             output: &mut output,
             overseer: &mut (),
-            wait: &mut |time| {
+            news: &mut Polled(|time| {
                 clock.pass(time);
-                if !time.is_zero() {
-                    round += 1;
-                    queue.append(&record(&round.to_string())).unwrap();
-                }
+                round += 1;
+                queue.append(&record(&round.to_string())).unwrap();
                 round > 50
-            },
+            }),
             tell: &mut |error| panic!("{error}"),
         },
     )

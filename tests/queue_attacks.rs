@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use pipeline::{Pipeline, TestClock, counted};
+use pipeline::{Pipeline, Polled, TestClock, counted};
 use serde_json::{Value, json};
 use tailspool::capture::{Capture, CaptureOptions};
 use tailspool::clock::Clock;
@@ -275,11 +275,11 @@ fn a_batch_whose_reader_fails_slowly_waits_a_minute_after_the_failure() {
         &mut Following {
             output: &mut output,
             overseer: &mut (),
-            wait: &mut |time| {
+            news: &mut Polled(|time| {
                 clock.pass(time);
-                waits += u32::from(!time.is_zero());
+                waits += 1;
                 waits > 2000
-            },
+            }),
             tell: &mut |_| (),
         },
     )

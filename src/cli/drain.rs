@@ -20,8 +20,8 @@ use crate::provenance::Deliveries;
 use crate::queue::drain::{DrainOptions, DrainReport, Format, Output, drain};
 use crate::queue::exec::Exec;
 use crate::queue::follow::{Following, follow};
+use crate::queue::news::HomeNews;
 use crate::queue::noting::Noting;
-use crate::wake::Woken;
 
 /// Options of `drain`.
 #[derive(Debug, clap::Args)]
@@ -149,19 +149,15 @@ fn noted(
         }
         return Ok(report);
     }
-    let stop = signals()?;
-    let mut is_lost = false;
+    let mut news = HomeNews::new(home, signals()?);
     let mut following = Following {
         output,
         overseer: &mut overseer,
-        wait: &mut |time| {
-            is_lost = !time.is_zero() && !home.is_current();
-            is_lost || stop.wait(&[], Some(time)) == Woken::Stopped
-        },
+        news: &mut news,
         tell: &mut talk::error,
     };
     let report = follow(&**home, &SystemClock, options, &mut following)?;
-    if is_lost {
+    if news.is_lost() {
         return Err(Error::new(ErrorKind::Failed, "the home was removed or replaced:")
             .at(home.show("".as_ref()))
             .hint("start again; nothing of what is there now was read"));

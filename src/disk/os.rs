@@ -69,6 +69,19 @@ impl OsDisk {
         now == rustix::fs::fstat(&self.home).map(identity)
     }
 
+    /// Opens a directory in the home; the empty path is the home. A symlink is not followed.
+    pub fn open_dir(&self, path: &Path) -> io::Result<OwnedFd> {
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        Ok(retry_on_intr(|| {
+            rustix::fs::openat(&self.home, path, flags, Mode::empty())
+        })?)
+    }
+
     /// The name of the network filesystem that the home is on, if it is on one that we know.
     ///
     /// The name of the network filesystem that the home is on; not told on every platform.
@@ -154,22 +167,13 @@ impl Disk for OsDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let path = if path.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            path
-        };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let directory = retry_on_intr(|| rustix::fs::openat(&self.home, path, flags, Mode::empty()))?;
-        rustix::fs::fsync(&directory)?;
+        rustix::fs::fsync(self.open_dir(path)?)?;
         Ok(())
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let directory = retry_on_intr(|| rustix::fs::openat(&self.home, path, flags, Mode::empty()))?;
         let mut names = Vec::new();
-        for entry in Dir::new(directory)? {
+        for entry in Dir::new(self.open_dir(path)?)? {
             let entry = entry?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name != "." && name != ".." {

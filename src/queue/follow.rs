@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::drain::{DrainOptions, DrainReport, Handed, Output, Overseer, drain};
+use super::news::{Heard, News};
 use super::retry::Retries;
 use crate::clock::Clock;
 use crate::disk::{Disk, Meta};
@@ -19,8 +20,8 @@ pub struct Following<'a> {
     pub output: &'a mut dyn Output,
     /// Who decides about batches, and hears of what is handed out.
     pub overseer: &'a mut dyn Overseer,
-    /// Waits for so long; true when it is time to stop.
-    pub wait: &'a mut dyn FnMut(Duration) -> bool,
+    /// Tells when to look again, and when to stop.
+    pub news: &'a mut dyn News,
     /// Hears of each failure.
     pub tell: &'a mut dyn FnMut(&Error),
 }
@@ -39,7 +40,7 @@ pub fn follow(
     let mut rounds = Rounds::default();
     let mut whole = DrainReport::default();
     loop {
-        if rounds.is_due(disk, clock) {
+        if rounds.is_due(disk, clock.now(), following.news.check_interval()) {
             let report = rounds.drain(disk, clock, options, following)?;
             options.records_max -= report.records;
             whole.records += report.records;
@@ -47,8 +48,12 @@ pub fn follow(
             whole.broken = report.broken;
         }
         let done = whole.stopped || options.records_max == 0 || rounds.stop;
-        if done || (following.wait)(FOLLOW_INTERVAL) {
+        if done {
             return Ok(whole);
+        }
+        match following.news.wait(rounds.pause(clock.now())) {
+            Heard::Stop => return Ok(whole),
+            heard => rounds.heard = heard == Heard::Batch,
         }
     }
 }
@@ -61,16 +66,34 @@ struct Rounds {
     directory: Option<Meta>,
     /// When it is listed anew although nothing changed.
     again_at: Option<Instant>,
+    /// When it is looked at whether it changed.
+    check_at: Option<Instant>,
+    /// Something came since.
+    heard: bool,
     stop: bool,
 }
 
 impl Rounds {
     /// Whether a listing could show something to do that the last one did not.
-    fn is_due(&self, disk: &dyn Disk, clock: &dyn Clock) -> bool {
-        let is_past = |at: Option<Instant>| at.is_none_or(|at| at <= clock.now());
-        is_past(self.again_at)
-            || self.retries.next_due().is_some_and(|due| is_past(Some(due)))
-            || disk.meta(Path::new(PENDING)).ok() != self.directory
+    fn is_due(&mut self, disk: &dyn Disk, now: Instant, check_interval: Duration) -> bool {
+        let is_past = |at: Option<Instant>| at.is_none_or(|at| at <= now);
+        if self.heard || is_past(self.again_at) || self.retries.next_due().is_some_and(|due| due <= now) {
+            return true;
+        }
+        if !is_past(self.check_at) {
+            return false;
+        }
+        self.check_at = Some(now + check_interval);
+        disk.meta(Path::new(PENDING)).ok() != self.directory
+    }
+
+    /// How long there is nothing to do, unless something is heard.
+    fn pause(&self, now: Instant) -> Duration {
+        let timers = [self.again_at, self.check_at, self.retries.next_due()];
+        let next = timers.into_iter().flatten().min();
+        next.map_or(FOLLOW_INTERVAL, |next| {
+            next.saturating_duration_since(now).max(FOLLOW_INTERVAL)
+        })
     }
 
     fn drain(
@@ -81,12 +104,14 @@ impl Rounds {
         following: &mut Following<'_>,
     ) -> Result<DrainReport, Error> {
         let (now, utc) = (clock.now(), SystemTime::from(clock.utc()));
+        let check_interval = following.news.check_interval();
+        self.check_at = Some(now + check_interval);
         self.directory = disk.meta(Path::new(PENDING)).ok();
         let mut patient = Patient {
             overseer: following.overseer,
             retries: &self.retries,
             now,
-            wait: following.wait,
+            news: following.news,
             tell: following.tell,
             stop: false,
             present: BTreeSet::new(),
@@ -108,7 +133,8 @@ impl Rounds {
             .is_none_or(|meta| meta.modified + RACY <= utc || meta.modified > utc + RACY);
         self.again_at = Some(
             now + match (is_old, report.held) {
-                (false, _) => FOLLOW_INTERVAL,
+                (false, 0) => check_interval,
+                (false, 1..) => check_interval.min(FOLLOW_HELD),
                 // Whoever holds a batch may die, which changes nothing in the directory.
                 (true, 1..) => FOLLOW_HELD,
                 (true, 0) => FOLLOW_RELIST,
@@ -123,7 +149,7 @@ struct Patient<'a> {
     overseer: &'a mut dyn Overseer,
     retries: &'a Retries,
     now: Instant,
-    wait: &'a mut dyn FnMut(Duration) -> bool,
+    news: &'a mut dyn News,
     tell: &'a mut dyn FnMut(&Error),
     stop: bool,
     /// Of the batches that failed before, those that are still there, and those that are tried again.
@@ -133,7 +159,7 @@ struct Patient<'a> {
 
 impl Overseer for Patient<'_> {
     fn wants(&mut self, name: &OsStr) -> bool {
-        self.stop = self.stop || (self.wait)(Duration::ZERO);
+        self.stop = self.stop || self.news.is_over();
         let wanted = !self.stop && self.retries.is_due(name, self.now) && self.overseer.wants(name);
         if self.retries.knows(name) {
             self.present.insert(name.to_owned());

@@ -26,6 +26,7 @@ pub mod dropper;
 mod envelopes;
 pub mod exec;
 pub mod follow;
+pub mod news;
 pub mod noting;
 pub mod outgoing;
 pub mod prune;

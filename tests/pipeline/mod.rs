@@ -16,13 +16,32 @@ use tailspool::capture::{Capture, CaptureOptions};
 use tailspool::clock::Clock;
 use tailspool::disk::Disk;
 use tailspool::error::Error;
+use tailspool::limits::FOLLOW_INTERVAL;
 use tailspool::queue::drain::{DrainOptions, DrainReport, Format, Output, drain};
+use tailspool::queue::news::{Heard, News};
 use tailspool::source::polling::PollingSource;
 use tailspool::source::roots::{self, RootSpec};
 use tailspool::source::scope::Scope;
 use tailspool::source::tailer::SourceOptions;
 use tailspool::source::tree::{EachEntry, EachInode, Log, OsTree, Stat, Tree};
 use tailspool::source::{Budget, Source};
+
+/// News of a queue that must be looked at: hears nothing, and lets a closure sleep, which says when it is over.
+pub(crate) struct Polled<F>(pub(crate) F);
+
+impl<F: FnMut(Duration) -> bool> News for Polled<F> {
+    fn is_over(&mut self) -> bool {
+        false
+    }
+
+    fn wait(&mut self, time: Duration) -> Heard {
+        if (self.0)(time) { Heard::Stop } else { Heard::Nothing }
+    }
+
+    fn check_interval(&self) -> Duration {
+        FOLLOW_INTERVAL
+    }
+}
 
 /// A clock that only the test moves.
 pub(crate) struct TestClock {
