@@ -154,7 +154,7 @@ impl NotifySource {
     }
 
     fn set_again(&mut self, now: Instant, is_again: bool, told: bool) {
-        if told || self.tailer.is_hot(&|_| true) {
+        if told || self.root_untold || self.tailer.is_hot(&|_| true) {
             self.due.again_interval = self.interval;
         } else if is_again {
             self.due.again_interval = (self.due.again_interval * 2).min(self.sweep_interval.max(self.interval));

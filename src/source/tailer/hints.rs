@@ -66,6 +66,9 @@ impl Tailer {
                 continue;
             }
             if self.files_max.is_some() {
+                if self.is_over(&Key(below.path.as_path().into()), root) {
+                    continue;
+                }
                 return false;
             }
             let here = self.look_at_entry(root, &below, &mut walk, entering);
