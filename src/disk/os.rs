@@ -84,7 +84,8 @@ impl OsDisk {
 
     /// The name of the network filesystem that the home is on, if it is on one that we know.
     ///
-    /// The name of the network filesystem that the home is on; not told on every platform.
+    /// `flock` and rename are not to be relied on there. FUSE is not told apart: it may be local. Not told on every
+    /// platform.
     pub fn network_filesystem(&self) -> io::Result<Option<&'static str>> {
         crate::filesystem::network(self.home.as_fd())
     }
