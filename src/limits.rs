@@ -154,6 +154,9 @@ pub const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Time after which a wait that the system refused, for want of memory as a rule, is tried again.
 pub const WAIT_AGAIN: Duration = Duration::from_millis(100);
 
+/// Bytes of a directory that are listed by one call.
+pub const LISTING_BYTES: usize = 32 * 1024;
+
 /// Bytes of what the kernel tells of directories that are read at once: 240 events with the longest of names.
 pub const INOTIFY_BYTES: usize = 64 * 1024;
 

@@ -43,9 +43,9 @@ pub struct Fold {
     /// The roots over which a first pass was made, as text.
     #[serde(default)]
     pub roots: BTreeSet<String>,
-    /// Every file that was ever followed.
+    /// Every file that was ever followed. Boxed: a tree whose keys rise is half empty.
     #[serde(with = "by_id")]
-    pub files: BTreeMap<Ulid, FileState>,
+    pub files: BTreeMap<Ulid, Box<FileState>>,
     /// The files of facts that are not sealed yet.
     #[serde(skip)]
     touched: BTreeSet<Ulid>,
@@ -167,7 +167,7 @@ impl Fold {
     /// How many files are followed at their paths.
     #[must_use]
     pub fn followed(&self) -> usize {
-        let followed = |file: &&FileState| file.state == Presence::Followed;
+        let followed = |file: &&Box<FileState>| file.state == Presence::Followed;
         self.files.values().filter(followed).count()
     }
 
@@ -179,7 +179,7 @@ impl Fold {
 
     fn place(&mut self, place: &Place<'_>) -> Result<(), String> {
         let Some(continues) = place.continues else {
-            return match self.files.insert(place.file_id, FileState::at(place)) {
+            return match self.files.insert(place.file_id, Box::new(FileState::at(place))) {
                 None => Ok(()),
                 Some(twice) => Err(format!("file {} begins twice", twice.file_id)),
             };
@@ -230,9 +230,8 @@ impl Fold {
     }
 
     fn file(&mut self, file_id: Ulid) -> Result<&mut FileState, String> {
-        self.files
-            .get_mut(&file_id)
-            .ok_or_else(|| format!("file {file_id} was never begun"))
+        let file = self.files.get_mut(&file_id).map(|file| &mut **file);
+        file.ok_or_else(|| format!("file {file_id} was never begun"))
     }
 }
 
@@ -244,12 +243,12 @@ mod by_id {
 
     use super::FileState;
 
-    pub(super) fn serialize<S: Serializer>(files: &BTreeMap<Ulid, FileState>, to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(files: &BTreeMap<Ulid, Box<FileState>>, to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(files.values())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Ulid, FileState>, D::Error> {
-        let files = Vec::<FileState>::deserialize(from)?;
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Ulid, Box<FileState>>, D::Error> {
+        let files = Vec::<Box<FileState>>::deserialize(from)?;
         Ok(files.into_iter().map(|file| (file.file_id, file)).collect())
     }
 }

@@ -142,7 +142,7 @@ pub struct Tailer {
     roots: Vec<WatchedRoot>,
     table: Table,
     /// Committed cursors whose root is not there yet.
-    unresumed: Vec<FileState>,
+    unresumed: Vec<Box<FileState>>,
     hot: BTreeSet<Ulid>,
     /// The files that their paths do not show any more and that are followed on.
     formers: BTreeSet<Ulid>,
@@ -365,7 +365,11 @@ impl Tailer {
             overview.backlog_bytes += tracked.backlog_bytes();
         }
         // Found and not begun yet.
-        for (_, queued) in self.queued.iter().filter(|(key, _)| !self.table.at.contains_key(*key)) {
+        for (_, queued) in self
+            .queued
+            .iter()
+            .filter(|(key, _)| !self.table.at.contains(key.bytes()))
+        {
             overview.files += 1;
             overview.bytes += queued.size;
             overview.backlog_bytes += queued.size;

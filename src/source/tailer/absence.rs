@@ -17,7 +17,7 @@ impl Tailer {
     /// A second look at a path that was not found: `delete` only if it is absent beyond doubt, a turn if anything
     /// is there.
     pub(super) fn second_look(&mut self, key: &Key, sink: &mut dyn EventSink) -> Result<Turn, Error> {
-        let Some(at) = self.table.at.get(key).copied() else {
+        let Some(at) = self.table.at.get(key.bytes()).copied() else {
             return Ok(Turn::Done);
         };
         match self.stat_path(key, at.root) {
@@ -42,7 +42,7 @@ impl Tailer {
 
     /// What stood at a path is not there any more.
     pub(super) fn delete(&mut self, key: &Key, sink: &mut dyn EventSink) -> Result<Verdict, Error> {
-        let Some(at) = self.table.at.get(key).copied() else {
+        let Some(at) = self.table.at.get(key.bytes()).copied() else {
             return Ok(Verdict::Taken);
         };
         if let Some(cursor) = self.table.cursor(at.file) {
@@ -81,7 +81,7 @@ impl Tailer {
     }
 
     fn is_device_of(&self, key: &Key, root: usize, device: u64) -> bool {
-        let file = self.table.at.get(key).map(|at| at.file);
+        let file = self.table.at.get(key.bytes()).map(|at| at.file);
         let cursor = file.and_then(|file| self.table.cursor(file));
         // Of what is forgotten, nothing hangs on it.
         cursor.is_none_or(|cursor| {

@@ -143,7 +143,7 @@ impl Tailer {
 
     /// The file that stood at a path when it was looked at last, as it was there.
     pub(super) fn stood_at(&self, key: &Key) -> Option<Arc<LogFile>> {
-        let at = self.table.at.get(key)?;
+        let at = self.table.at.get(key.bytes())?;
         let file = &self.table.cursor(at.file)?.file;
         Some(Arc::new(LogFile {
             path: Arc::clone(&key.0),

@@ -1,12 +1,11 @@
 //! Looks at the places where something may have changed, and nowhere else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::Tailer;
-use super::table::{Key, bytes};
+use super::table::{At, Key, bytes};
 use super::turn::is_gone;
 use super::walk::{Entering, Found, Walk};
 use crate::source::tree::{Kind, Log};
@@ -158,14 +157,19 @@ impl Tailer {
 
     /// The paths at and below a path that this walk did not find and would have found if they were there.
     fn missing_at(&self, root: usize, path: &Path, here: Here, walk: &Walk, missing: &mut BTreeSet<Key>) {
-        let below = bytes_below(path);
-        let from = (Bound::Included(below.as_slice()), Bound::Unbounded);
-        let all_below = self.table.at.range::<[u8], _>(from);
-        let all_below = all_below.take_while(|(key, _)| here != Here::Known && key.bytes().starts_with(&below));
-        let at = self.table.at.get_key_value(bytes(path));
-        let unseen = at.into_iter().chain(all_below);
-        let unseen = unseen.filter(|(key, at)| at.root == root && at.walk != self.walk && !walk.hides(&key.0));
-        missing.extend(unseen.map(|(key, _)| key.clone()));
+        let is_missing = |key: &Key, at: &At| at.root == root && at.walk != self.walk && !walk.hides(&key.0);
+        let key = Key(path.into());
+        if self.table.at.get(key.bytes()).is_some_and(|at| is_missing(&key, at)) {
+            missing.insert(key);
+        }
+        if here != Here::Known {
+            let below = self.table.at.below(bytes(path));
+            missing.extend(
+                below
+                    .filter(|(key, at)| is_missing(key, at))
+                    .map(|(key, _)| key.clone()),
+            );
+        }
     }
 
     /// Where something is to be tried again, as hints: what could not be looked at. True when that is a whole root.
@@ -243,13 +247,4 @@ enum Here {
     Known,
     /// It shows something else, or nothing.
     Seen,
-}
-
-/// What the paths below a directory begin with.
-fn bytes_below(path: &Path) -> Vec<u8> {
-    let mut below = bytes(path).to_owned();
-    if !below.ends_with(b"/") {
-        below.push(b'/');
-    }
-    below
 }

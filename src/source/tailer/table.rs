@@ -2,7 +2,9 @@
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{Hash, Hasher};
+use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,6 +38,12 @@ impl PartialOrd for Key {
     }
 }
 
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bytes().hash(state);
+    }
+}
+
 impl Borrow<[u8]> for Key {
     fn borrow(&self) -> &[u8] {
         self.bytes()
@@ -65,11 +73,57 @@ fn inode(identity: &Identity) -> Inode {
     (identity.device, identity.inode, identity.btime)
 }
 
+/// What was seen last at each path. Walks ask for every path, in no order, and a comparison of two paths is slow: they are
+/// found by their hash, and are in order beside that.
+#[derive(Default)]
+pub(super) struct Paths {
+    all: HashMap<Key, At>,
+    order: BTreeSet<Key>,
+}
+
+impl Paths {
+    pub(super) fn get(&self, path: &[u8]) -> Option<&At> {
+        self.all.get(path)
+    }
+
+    pub(super) fn contains(&self, path: &[u8]) -> bool {
+        self.all.contains_key(path)
+    }
+
+    /// In order.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (&Key, &At)> {
+        self.order.iter().filter_map(|key| Some((key, self.all.get(key)?)))
+    }
+
+    /// Those below a directory, in order.
+    pub(super) fn below(&self, directory: &[u8]) -> impl Iterator<Item = (&Key, &At)> {
+        let mut start = directory.to_owned();
+        if !start.ends_with(b"/") {
+            start.push(b'/');
+        }
+        let from = (Bound::Included(start.as_slice()), Bound::Unbounded);
+        let keys = self.order.range::<[u8], _>(from);
+        let keys = keys.take_while(move |key| key.bytes().starts_with(&start));
+        keys.filter_map(|key| Some((key, self.all.get(key)?)))
+    }
+
+    fn insert(&mut self, key: Key, at: At) {
+        if self.all.insert(key.clone(), at).is_none() {
+            self.order.insert(key);
+        }
+    }
+
+    pub(super) fn remove(&mut self, path: &Key) {
+        self.all.remove(path);
+        self.order.remove(path);
+    }
+}
+
 /// Files by id; paths and inodes lead to them.
 #[derive(Default)]
 pub(super) struct Table {
-    pub(super) files: BTreeMap<Ulid, Tracked>,
-    pub(super) at: BTreeMap<Key, At>,
+    pub(super) files: HashMap<Ulid, Box<Tracked>>,
+    pub(super) at: Paths,
     /// Following them has ended; kept, since they may come back.
     pub(super) gone: BTreeMap<Ulid, Cursor>,
     /// By the path that they had, the last one last.
@@ -79,11 +133,11 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn get(&self, id: Ulid) -> Option<&Tracked> {
-        self.files.get(&id)
+        self.files.get(&id).map(|tracked| &**tracked)
     }
 
     pub(super) fn get_mut(&mut self, id: Ulid) -> Option<&mut Tracked> {
-        self.files.get_mut(&id)
+        self.files.get_mut(&id).map(|tracked| &mut **tracked)
     }
 
     /// The cursor of a file, gone or not.
@@ -106,10 +160,10 @@ impl Table {
 
     /// A walk found something at a path. Returns the file that stands there, as far as we know.
     pub(super) fn saw(&mut self, path: &[u8], walk: u64) -> Option<&mut Tracked> {
-        let at = self.at.get_mut(path)?;
+        let at = self.at.all.get_mut(path)?;
         at.walk = walk;
         let tracked = self.files.get_mut(&at.file)?;
-        (tracked.cursor.file.path.as_os_str().as_bytes() == path).then_some(tracked)
+        (tracked.cursor.file.path.as_os_str().as_bytes() == path).then_some(&mut **tracked)
     }
 
     /// The file that has this inode, gone or not; of several, since not every birth is known, one that is followed.
@@ -141,14 +195,14 @@ impl Table {
         let (id, root, key) = (tracked.cursor.file.file_id, tracked.root, tracked.key());
         let before = self.index(&tracked.cursor);
         self.at.insert(key, At { file: id, root, walk });
-        self.files.insert(id, tracked);
+        self.files.insert(id, Box::new(tracked));
         before
     }
 
     /// A file that no path shows is followed by its handle.
     pub(super) fn follow_on(&mut self, tracked: Tracked) {
         self.index(&tracked.cursor);
-        self.files.insert(tracked.cursor.file.file_id, tracked);
+        self.files.insert(tracked.cursor.file.file_id, Box::new(tracked));
     }
 
     /// The inode is this file's, and nobody else's. Returns who followed it before.
@@ -169,7 +223,7 @@ impl Table {
     pub(super) fn take(&mut self, id: Ulid) -> Option<Tracked> {
         let tracked = self.files.remove(&id)?;
         self.forget_inode(&tracked.cursor);
-        Some(tracked)
+        Some(*tracked)
     }
 
     /// Takes the cursor of a gone file out, to be placed again.

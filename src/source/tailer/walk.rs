@@ -1,9 +1,10 @@
 //! The walk below a root: directories are listed, files are looked at, nothing is read.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Tailer;
@@ -80,25 +81,50 @@ impl Walk {
     }
 }
 
-/// What a directory holds, by kind.
+/// The names in a directory, in one piece: there are many more files than directories.
 #[derive(Default)]
 struct Names {
-    files: Vec<OsString>,
-    directories: Vec<OsString>,
-    symlinks: Vec<OsString>,
-    /// Of those the directory does not tell the kind.
-    untold: Vec<OsString>,
+    text: Vec<u8>,
+    /// Where each begins, and what it names if the directory tells.
+    all: Vec<(usize, Option<Kind>)>,
 }
 
 impl Names {
-    fn add(&mut self, name: OsString, kind: Option<Kind>) {
-        match kind {
-            Some(Kind::File) => self.files.push(name),
-            Some(Kind::Directory) => self.directories.push(name),
-            Some(Kind::Symlink) => self.symlinks.push(name),
-            Some(Kind::Other) => {}
-            None => self.untold.push(name),
+    fn add(&mut self, name: &OsStr, kind: Option<Kind>) {
+        if kind != Some(Kind::Other) {
+            self.all.push((self.text.len(), kind));
+            self.text.extend_from_slice(name.as_bytes());
         }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&OsStr, Option<Kind>)> {
+        let ends = self.all.iter().skip(1).map(|next| next.0).chain([self.text.len()]);
+        let ranges = self.all.iter().zip(ends);
+        ranges.map(|((start, kind), end)| (OsStr::from_bytes(&self.text[*start..end]), *kind))
+    }
+}
+
+/// A path that grows and shrinks by a name.
+struct Growing {
+    text: Vec<u8>,
+    directory: usize,
+}
+
+impl Growing {
+    /// In this directory; the empty path is none.
+    fn within(directory: &Path) -> Self {
+        let mut text = bytes(directory).to_owned();
+        if !text.is_empty() && !text.ends_with(b"/") {
+            text.push(b'/');
+        }
+        let directory = text.len();
+        Self { text, directory }
+    }
+
+    fn join(&mut self, name: &OsStr) -> &Path {
+        self.text.truncate(self.directory);
+        self.text.extend_from_slice(name.as_bytes());
+        Path::new(OsStr::from_bytes(&self.text))
     }
 }
 
@@ -154,7 +180,7 @@ impl Tailer {
         }
         match self.stat_in_root(root, Path::new(name)) {
             Ok(stat) => self.saw(root, &path, &stat, walk),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.table.at.contains_key(bytes(&path)) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.table.at.contains(bytes(&path)) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.note_unknown(&path, Why::RootMissing, &error.to_string());
             }
@@ -241,41 +267,36 @@ impl Tailer {
         let Some(place) = &self.roots[root].root.place else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        // Both grow and shrink by a name at a time: there are many more files than directories.
-        let (mut path, mut relative) = (place.directory.clone(), relative.to_owned());
+        let mut path = place.directory.clone();
         if !relative.as_os_str().is_empty() {
-            path.push(&relative);
+            path.push(relative);
         }
-        let Some(directory) = self.enter(root, &path, &relative, entering)? else {
+        let Some(directory) = self.enter(root, &path, relative, entering)? else {
             return Ok(());
         };
+        let directory = directory.as_fd();
         let mut names = Names::default();
-        self.tree.list(directory.as_fd(), &mut |name, kind| {
-            names.add(name.to_owned(), kind);
-        })?;
-        for name in std::mem::take(&mut names.untold) {
-            match self.tree.stat(directory.as_fd(), Path::new(&name)) {
-                Ok(stat) => names.add(name, Some(stat.kind)),
-                Err(error) => self.incomplete(path.join(name), &error, walk),
-            }
-        }
-        for name in names.files {
-            relative.push(&name);
-            if self.matches(root, &relative) {
-                path.push(&name);
-                match self.tree.stat(directory.as_fd(), Path::new(&name)) {
-                    Ok(stat) => self.saw(root, &path, &stat, walk),
-                    Err(error) => self.incomplete(path.clone(), &error, walk),
+        self.tree.list(directory, &mut |name, kind| names.add(name, kind))?;
+        let (mut path, mut relative) = (Growing::within(&path), Growing::within(relative));
+        for (name, told) in names.iter() {
+            let found = told.map_or_else(|| self.tree.stat(directory, Path::new(name)).map(|stat| stat.kind), Ok);
+            let below = relative.join(name);
+            match found {
+                Ok(Kind::File) if self.matches(root, below) => {
+                    let path = path.join(name);
+                    match self.tree.stat(directory, Path::new(name)) {
+                        Ok(stat) => self.saw(root, path, &stat, walk),
+                        Err(error) => self.incomplete(path.to_owned(), &error, walk),
+                    }
                 }
-                path.pop();
+                Ok(Kind::Directory) if !self.exclude.covers_itself(&self.roots[root].root, below) => {
+                    waiting.push(below.to_owned());
+                }
+                Ok(Kind::Symlink) => self.note_symlink(path.join(name).to_owned()),
+                Ok(Kind::File | Kind::Directory | Kind::Other) => {}
+                Err(error) => self.incomplete(path.join(name).to_owned(), &error, walk),
             }
-            relative.pop();
         }
-        for name in names.symlinks {
-            self.note_symlink(path.join(name));
-        }
-        let directories = names.directories.into_iter().map(|name| relative.join(name));
-        waiting.extend(directories.filter(|below| !self.exclude.covers_itself(&self.roots[root].root, below)));
         Ok(())
     }
 

@@ -27,7 +27,7 @@ pub(super) enum Looked {
 impl Tailer {
     /// What we know of a path.
     pub(super) fn known(&self, key: &Key) -> Known {
-        if !self.table.at.contains_key(key) {
+        if !self.table.at.contains(key.bytes()) {
             return Known::Nothing;
         }
         match self.tracked_at(key) {

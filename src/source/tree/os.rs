@@ -5,17 +5,23 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+#[cfg(target_os = "linux")]
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+#[cfg(target_os = "linux")]
+use rustix::fs::{RawDir, SeekFrom};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::{EachEntry, EachInode, Kind, Log, Stamp, Stat, Tree};
 use crate::filesystem::keeps_births;
+#[cfg(target_os = "linux")]
+use crate::limits::LISTING_BYTES;
 use crate::pure::identity::Identity;
 
 /// The operating system's trees.
@@ -195,27 +201,17 @@ impl Tree for OsTree {
     }
 
     fn list(&self, directory: BorrowedFd<'_>, each: &mut EachEntry<'_>) -> io::Result<()> {
-        for entry in Dir::read_from(directory)? {
-            let entry = entry?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name == "." || name == ".." {
-                continue;
-            }
-            let kind = match entry.file_type() {
+        entries(directory, &mut |name, kind, _| {
+            let kind = match kind {
                 FileType::Unknown => None,
                 known => Some(kind_of(known)),
             };
             each(name, kind);
-        }
-        Ok(())
+        })
     }
 
     fn inodes(&self, directory: BorrowedFd<'_>, each: &mut EachInode<'_>) -> io::Result<()> {
-        for entry in Dir::read_from(directory)? {
-            let entry = entry?;
-            each(OsStr::from_bytes(entry.file_name().to_bytes()), entry.ino());
-        }
-        Ok(())
+        entries(directory, &mut |name, _, inode| each(name, inode))
     }
 
     fn stat(&self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<Stat> {
@@ -254,6 +250,34 @@ fn keeps_births_at(directory: BorrowedFd<'_>, name: &Path) -> Option<bool> {
 #[cfg(not(target_os = "linux"))]
 fn keeps_births_at(_: BorrowedFd<'_>, _: &Path) -> Option<bool> {
     Some(false)
+}
+
+/// Lists a directory by its own descriptor, which need not be opened a second time.
+#[cfg(target_os = "linux")]
+fn entries(directory: BorrowedFd<'_>, each: &mut dyn FnMut(&OsStr, FileType, u64)) -> io::Result<()> {
+    let mut buffer = Box::new([MaybeUninit::uninit(); LISTING_BYTES]);
+    rustix::fs::seek(directory, SeekFrom::Start(0))?;
+    let mut listing = RawDir::new(directory, &mut *buffer);
+    while let Some(entry) = listing.next() {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name != "." && name != ".." {
+            each(name, entry.file_type(), entry.ino());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn entries(directory: BorrowedFd<'_>, each: &mut dyn FnMut(&OsStr, FileType, u64)) -> io::Result<()> {
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name != "." && name != ".." {
+            each(name, entry.file_type(), entry.ino());
+        }
+    }
+    Ok(())
 }
 
 struct OsLog {
