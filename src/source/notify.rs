@@ -106,15 +106,20 @@ impl NotifySource {
         self.watches.read(&mut self.news);
         let now = self.clock.now();
         let is_again = now >= self.due.again;
-        let asks_roots = std::mem::take(&mut self.news.roots) || (is_again && self.root_untold);
+        let is_polled = self.watches.unwatched().is_polled() && now >= self.due.polled;
+        let mut asks_above = std::mem::take(&mut self.news.roots) || (is_again && self.root_untold);
         if std::mem::take(&mut self.news.lost) {
             log::info!(code = "watcher.hints_lost"; "more changed than could be told: everything is looked at");
             self.due.sweep_wanted = true;
         }
         if is_again {
-            self.due.sweep_wanted |= self.tailer.unknown_places(&mut self.news.hints);
+            asks_above |= self.tailer.unknown_places(&mut self.news.hints);
         }
-        self.due.sweep_wanted |= asks_roots && self.tailer.roots_changed();
+        if asks_above {
+            // What came above a root may be all that tells of the next step down to it.
+            self.root_untold = !self.tailer.look_above(&mut self.watches);
+        }
+        self.due.sweep_wanted |= (asks_above || is_polled) && self.tailer.roots_changed();
         if now >= self.due.sweep || (self.due.sweep_wanted && now >= self.due.sweep_earliest) {
             return self.sweep(now);
         }
@@ -124,7 +129,7 @@ impl NotifySource {
         } else if self.has_hot_polled() && now >= self.due.hot {
             self.look_at_hot_polled(now);
         }
-        if self.watches.unwatched().is_polled() && now >= self.due.polled {
+        if is_polled {
             self.watches.unwatched().places(&mut self.news.hints);
             self.due.polled = now + self.interval;
         }

@@ -248,8 +248,13 @@ impl Entering for Watches {
     }
 
     fn above(&mut self, path: &Path, directory: BorrowedFd<'_>, name: &OsStr) -> bool {
-        // A root is walked after what is above it, and asks for more there if it is the same directory.
-        match self.watch(directory, path, Interest::Names) {
+        // Less would be told of a directory that is in another root too.
+        let known = self.table.by_path.get(path).and_then(|id| self.table.watched.get(id));
+        let interest = match known {
+            Some(watched) if !watched.roots.is_empty() => Interest::Logs,
+            _ => Interest::Names,
+        };
+        match self.watch(directory, path, interest) {
             Ok(watched) => {
                 watched.leads.insert(name.to_owned());
                 true

@@ -102,8 +102,8 @@ impl Tailer {
         (!is_excluded).then_some(Below { path, relative })
     }
 
-    /// A turn for the file that is followed at a path, if its handle does not show that everything of it was taken. False
-    /// when none is.
+    /// A turn for the file that is followed at a path, unless its handle, or the path where none is kept, shows that
+    /// everything of it was taken. False when none is.
     fn look_at_content(&mut self, root: usize, path: &Path, walk: &mut Walk) -> bool {
         let now = self.clock.now();
         let key = Key(path.into());
@@ -118,8 +118,9 @@ impl Tailer {
         let Some(tracked) = self.table.get(id) else {
             return false;
         };
-        let stat = self.handles.get(id).map(Log::stat);
-        let is_unmoved = matches!(stat, Some(Ok(stat)) if tracked.is_unmoved(&stat, now));
+        let kept = self.handles.get(id).map(Log::stat);
+        let stat = kept.unwrap_or_else(|| self.stat_path(&key, root));
+        let is_unmoved = stat.is_ok_and(|stat| tracked.is_unmoved(&stat, now));
         if !is_unmoved {
             walk.found.push(Found {
                 key,
@@ -172,9 +173,9 @@ impl Tailer {
         }
     }
 
-    /// Where something is to be tried again, as hints: what could not be looked at. True when that is a whole root.
+    /// Where something is to be tried again, as hints: what could not be looked at. True when a whole root could not.
     pub fn unknown_places(&self, hints: &mut Hints) -> bool {
-        let mut needs_sweep = false;
+        let mut is_root = false;
         for path in self.unknown.keys() {
             let is_in = |root: &usize| {
                 let watched = &self.roots[*root].root;
@@ -182,11 +183,11 @@ impl Tailer {
             };
             match (0..self.roots.len()).find(is_in) {
                 Some(root) if self.roots[root].directory.is_some() => hints.add(root, path.clone(), Change::Entry),
-                Some(_) => needs_sweep = true,
+                Some(_) => is_root = true,
                 None => {}
             }
         }
-        needs_sweep
+        is_root
     }
 
     /// Whether a root has come, has gone, or is another directory than the one that is open.
