@@ -85,6 +85,14 @@ mod linux {
             FUSE => Some("FUSE"),
             0x786F_4256 => Some("vboxsf"),
             0xBACB_ACBC => Some("vmhgfs"),
+            0x7C7C_6673 => Some("prl_fs"),
+            0x1983_0326 => Some("BeeGFS"),
+            0x4750_4653 => Some("GPFS"),
+            0x7461_636F => Some("OCFS2"),
+            0xAAD7_AAEA => Some("PanFS"),
+            0xBEEF_DEAD => Some("SNFS"),
+            0x6163_6673 => Some("ACFS"),
+            0x0131_11A8 => Some("IBRIX"),
             _ => network(directory).ok()?,
         }
     }

@@ -35,8 +35,12 @@ pub struct NotifySource {
     interval: Duration,
     sweep_interval: Duration,
     due: Due,
-    /// A root is not there, and nobody will tell when it comes.
+    /// There is a root of which nobody tells when it comes or goes.
     root_untold: bool,
+    /// Something that is polled changed lately.
+    is_hot_polled: bool,
+    /// The last poll looked, and left something to do.
+    has_rest: bool,
     refused: bool,
 }
 
@@ -98,6 +102,8 @@ impl NotifySource {
                 again_interval: interval,
             },
             root_untold: false,
+            is_hot_polled: false,
+            has_rest: false,
             refused: false,
         })
     }
@@ -105,39 +111,54 @@ impl NotifySource {
     fn look(&mut self) {
         self.watches.read(&mut self.news);
         let now = self.clock.now();
+        let told = !self.news.hints.is_empty();
         let is_again = now >= self.due.again;
         let is_polled = self.watches.unwatched().is_polled() && now >= self.due.polled;
-        let mut asks_above = std::mem::take(&mut self.news.roots) || (is_again && self.root_untold);
+        self.ask_for_sweep(is_again, is_polled);
+        if now >= self.due.sweep || (self.due.sweep_wanted && now >= self.due.sweep_earliest) {
+            return self.sweep(now);
+        }
+        if is_polled {
+            self.watches.unwatched().places(&mut self.news.hints);
+        }
+        let hints = std::mem::take(&mut self.news.hints);
+        if !hints.is_empty() && !self.tailer.look_near(&hints, &mut self.watches) {
+            self.due.sweep_wanted = true;
+            if now >= self.due.sweep_earliest {
+                return self.sweep(now);
+            }
+        }
+        // Inodes come before handles here too: what moved goes on at its new path.
+        if is_again {
+            self.tailer.look_again();
+        }
+        if is_polled {
+            let unwatched = self.watches.unwatched();
+            self.is_hot_polled = self.tailer.is_hot(&|path| unwatched.covers(path));
+            self.due.polled = self.clock.now() + self.interval;
+        }
+        if self.is_hot_polled && now >= self.due.hot {
+            self.look_at_hot_polled();
+        }
+        self.set_again(now, is_again, told);
+    }
+
+    /// Whether only a sweep can tell what is there, by what was told and what is due.
+    fn ask_for_sweep(&mut self, is_again: bool, is_polled: bool) {
+        let mut asks_roots = std::mem::take(&mut self.news.roots) || (is_again && self.root_untold);
+        self.due.sweep_wanted |= std::mem::take(&mut self.news.unwatched);
         if std::mem::take(&mut self.news.lost) {
             log::info!(code = "watcher.hints_lost"; "more changed than could be told: everything is looked at");
             self.due.sweep_wanted = true;
         }
         if is_again {
-            asks_above |= self.tailer.unknown_places(&mut self.news.hints);
+            asks_roots |= self.tailer.unknown_places(&mut self.news.hints);
         }
-        if asks_above {
+        if asks_roots {
             // What came above a root may be all that tells of the next step down to it.
             self.root_untold = !self.tailer.look_above(&mut self.watches);
         }
-        self.due.sweep_wanted |= (asks_above || is_polled) && self.tailer.roots_changed();
-        if now >= self.due.sweep || (self.due.sweep_wanted && now >= self.due.sweep_earliest) {
-            return self.sweep(now);
-        }
-        let told = !self.news.hints.is_empty();
-        if is_again {
-            self.tailer.look_again();
-        } else if self.has_hot_polled() && now >= self.due.hot {
-            self.look_at_hot_polled(now);
-        }
-        if is_polled {
-            self.watches.unwatched().places(&mut self.news.hints);
-            self.due.polled = now + self.interval;
-        }
-        let hints = std::mem::take(&mut self.news.hints);
-        if !hints.is_empty() && !self.tailer.look_near(&hints, &mut self.watches) {
-            self.due.sweep_wanted = true;
-        }
-        self.set_again(now, is_again, told);
+        self.due.sweep_wanted |= (asks_roots || is_polled) && self.tailer.roots_changed();
     }
 
     /// Looks everywhere.
@@ -158,22 +179,24 @@ impl NotifySource {
         self.set_again(end, true, true);
     }
 
-    fn set_again(&mut self, now: Instant, is_again: bool, told: bool) {
-        if told || self.root_untold || self.tailer.is_hot(&|_| true) {
+    /// `before`: when the look began, whose cost is a twentieth of the time at most.
+    fn set_again(&mut self, before: Instant, is_again: bool, told: bool) {
+        let now = self.clock.now();
+        if told || self.root_untold || self.tailer.is_lively() {
             self.due.again_interval = self.interval;
         } else if is_again {
             self.due.again_interval = (self.due.again_interval * 2).min(self.sweep_interval.max(self.interval));
         }
         let next = now + self.due.again_interval;
-        self.due.again = if is_again { next } else { next.min(self.due.again) };
+        self.due.again = if is_again {
+            next.max(now + hot_interval(now - before))
+        } else {
+            next.min(self.due.again)
+        };
     }
 
-    fn has_hot_polled(&self) -> bool {
-        let unwatched = self.watches.unwatched();
-        unwatched.is_polled() && self.tailer.is_hot(&|path| unwatched.covers(path))
-    }
-
-    fn look_at_hot_polled(&mut self, before: Instant) {
+    fn look_at_hot_polled(&mut self) {
+        let before = self.clock.now();
         let unwatched = self.watches.unwatched();
         self.tailer.look_at_hot(&|path| unwatched.covers(path));
         let now = self.clock.now();
@@ -189,7 +212,7 @@ impl NotifySource {
         if self.watches.unwatched().is_polled() {
             next = next.min(self.due.polled);
         }
-        if self.has_hot_polled() {
+        if self.is_hot_polled {
             next = next.min(self.due.hot);
         }
         if self.tailer.has_again() || self.root_untold {
@@ -201,12 +224,18 @@ impl NotifySource {
 
 impl Source for NotifySource {
     fn poll(&mut self, budget: Budget, sink: &mut dyn EventSink) -> Result<PollReport, Error> {
-        // What was refused is offered again before anything new is looked for.
-        if !self.refused {
+        // What was refused is offered again before anything new is looked for. What is told goes before what is left: while
+        // something is, every other poll is for that.
+        let is_for_the_rest = std::mem::take(&mut self.has_rest);
+        if !self.refused && !is_for_the_rest {
             self.look();
         }
         let report = self.tailer.work(budget, sink)?;
         self.refused = report.refused;
+        self.has_rest = report.more && !report.refused && !is_for_the_rest;
+        if self.due.again_interval > self.interval && self.tailer.is_lively() {
+            self.set_again(self.clock.now(), false, false);
+        }
         Ok(report)
     }
 
@@ -246,7 +275,7 @@ impl Source for NotifySource {
         let mut overview = self.tailer.overview();
         let unwatched = self.watches.unwatched();
         for root in &mut overview.roots {
-            if !unwatched.covers(&root.path) {
+            if !unwatched.is_polled_at(&root.path) {
                 root.noticing = Noticing::Notify;
             }
         }

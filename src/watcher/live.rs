@@ -150,9 +150,14 @@ impl<'a> Boards<'a> {
 
 impl Board for Boards<'_> {
     fn update(&mut self, glance: &Glance<'_>) -> Option<Instant> {
-        if let Some(file) = &mut self.file {
-            file.update(glance);
-        }
+        let file_due = self.file.as_mut().and_then(|file| file.update(glance));
+        let live_due = self.update_live(glance);
+        [file_due, live_due].into_iter().flatten().min()
+    }
+}
+
+impl Boards<'_> {
+    fn update_live(&mut self, glance: &Glance<'_>) -> Option<Instant> {
         let tally = glance.consumer.tally();
         let is_full = glance.consumer.queue_full().is_some();
         let mark = (tally.lines, tally.commits, glance.report.passes, is_full);

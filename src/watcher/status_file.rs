@@ -46,8 +46,8 @@ impl<'a> StatusFile<'a> {
 impl Board for StatusFile<'_> {
     fn update(&mut self, glance: &Glance<'_>) -> Option<Instant> {
         let is_early = |last: Instant| glance.now.duration_since(last) < STATUS_EVERY;
-        if !glance.ended && self.last.is_some_and(is_early) {
-            return None;
+        if let Some(last) = self.last.filter(|last| !glance.ended && is_early(*last)) {
+            return Some(last + STATUS_EVERY);
         }
         self.last = Some(glance.now);
         let overview = glance.source.overview();

@@ -27,10 +27,11 @@ impl LinuxNotifier {
 
 impl Notifier for LinuxNotifier {
     fn watch(&mut self, directory: BorrowedFd<'_>, path: &Path, interest: Interest) -> io::Result<WatchId> {
-        let names = Mask::CREATE | Mask::DELETE | Mask::MOVED_FROM | Mask::MOVED_TO | Mask::MOVE_SELF;
+        let entries = Mask::CREATE | Mask::DELETE | Mask::MOVED_FROM | Mask::MOVED_TO;
+        let names = entries | Mask::ATTRIB | Mask::MOVE_SELF;
         let mask = match interest {
             Interest::Names => names,
-            Interest::Logs => names | Mask::MODIFY | Mask::ATTRIB,
+            Interest::Logs => names | Mask::MODIFY,
         };
         self.inotify.add(directory, path, mask)
     }

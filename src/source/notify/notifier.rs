@@ -41,7 +41,7 @@ pub trait Notifier: Send {
 pub enum Interest {
     /// Everything that may happen to logs in it.
     Logs,
-    /// Which names come and go in it, and whether it goes itself.
+    /// Which names come, go, and change their rights in it, and whether it goes itself.
     Names,
 }
 

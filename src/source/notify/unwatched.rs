@@ -59,6 +59,11 @@ impl Unwatched {
         !self.swept_only && !self.places.is_empty()
     }
 
+    /// Whether a path is in one that is polled.
+    pub(super) fn is_polled_at(&self, path: &Path) -> bool {
+        !self.swept_only && self.covers(path)
+    }
+
     /// Whether a path is in one of them.
     pub(super) fn covers(&self, path: &Path) -> bool {
         !self.places.is_empty() && path.ancestors().any(|above| self.places.contains_key(above))
@@ -139,7 +144,7 @@ impl Unwatched {
                 .take(UNKNOWN_SHOWN_MAX)
                 .map(|(path, (_, why))| PolledPath {
                     path: path.clone(),
-                    why: why.text(),
+                    why: why.text() + if self.swept_only { "; left to the sweeps" } else { "" },
                 })
                 .collect();
             root.polled = polled.count() as u64;

@@ -22,6 +22,8 @@ pub(super) struct News {
     pub(super) lost: bool,
     /// A root may have come, gone, or been replaced.
     pub(super) roots: bool,
+    /// Directories are not watched any more that may be there still.
+    pub(super) unwatched: bool,
 }
 
 /// A directory that is watched.
@@ -53,7 +55,8 @@ impl Watched {
 
     fn note(&self, told: &Told<'_>, news: &mut News) {
         let Some(name) = told.name else {
-            news.roots |= self.is_top && told.what == What::Moved;
+            // It moved, or its rights changed.
+            news.roots |= self.is_top || !self.leads.is_empty();
             return self.hint(&self.path, Change::Entry, news);
         };
         let change = match told.what {
@@ -214,8 +217,11 @@ fn hear(table: &mut Table, told: Told<'_>, news: &mut News, left: &mut Vec<Watch
             watched.note(&told, news);
             if let (What::DirectoryLeft, Some(name)) = (told.what, told.name) {
                 // What is told of it from now on comes under its old names. Where it went, it is entered anew.
-                let path = watched.path.join(name);
+                let (path, leads) = (watched.path.join(name), watched.leads.contains(name));
+                let before = left.len();
                 table.take_below(&path, left);
+                // Above the roots nothing is walked: one that comes back is the root that it was.
+                news.unwatched |= leads && left.len() > before;
             }
         }
     }

@@ -10,13 +10,12 @@ use super::{Tailer, WatchedRoot};
 
 impl Tailer {
     /// Shows the directories above the roots, as far as they are in the scope, each with the name in it that leads to a
-    /// root; those above come first, so that none is missed that comes meanwhile. False when a root is not there whose
-    /// coming nobody will be told of.
+    /// root; those above come first, so that none is missed that comes meanwhile. False when there is a root whose coming
+    /// and going nobody will tell.
     pub fn look_above(&self, entering: &mut dyn Entering) -> bool {
         let mut all_told = true;
         for watched in self.roots.iter().filter(|watched| watched.refused.is_none()) {
-            let told = self.look_above_one(watched, entering);
-            all_told &= told || watched.directory.is_some();
+            all_told &= self.look_above_one(watched, entering);
         }
         all_told
     }

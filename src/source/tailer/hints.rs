@@ -8,6 +8,7 @@ use super::Tailer;
 use super::table::{At, Key, bytes};
 use super::turn::is_gone;
 use super::walk::{Entering, Found, Walk};
+use crate::limits::DRAIN_QUIET;
 use crate::source::tree::{Kind, Log};
 
 /// What may have changed at a path.
@@ -51,9 +52,11 @@ impl Tailer {
     pub fn look_near(&mut self, hints: &Hints, entering: &mut dyn Entering) -> bool {
         self.walk += 1;
         let (mut walk, mut missing) = (Walk::default(), BTreeSet::new());
+        let mut needs_sweep = false;
         let mut walked: Option<&(usize, PathBuf)> = None;
         for (place, change) in &hints.0 {
             let (root, path) = (place.0, &place.1);
+            self.look_at_formers_of(path);
             // A directory comes before what is in it.
             if walked.is_some_and(|(top_root, top)| *top_root == root && path.starts_with(top)) {
                 continue;
@@ -64,11 +67,14 @@ impl Tailer {
             if *change == Change::Content && self.look_at_content(root, &below.path, &mut walk) {
                 continue;
             }
+            let is_log = self.is_log(root, &below.path);
+            // It may be another name of a file that is followed on.
+            if *change == Change::Content && !is_log && self.formers.is_empty() {
+                continue;
+            }
             if self.files_max.is_some() {
-                if self.is_over(&Key(below.path.as_path().into()), root) {
-                    continue;
-                }
-                return false;
+                needs_sweep |= !self.is_left_alone(root, &below.path, is_log);
+                continue;
             }
             let here = self.look_at_entry(root, &below, &mut walk, entering);
             if here == Here::Walked {
@@ -84,7 +90,7 @@ impl Tailer {
             let named = |path: &Path| roots.clone().any(|root| hints.names_entry(root, path));
             self.forget_known(&walk, |path| path.ancestors().any(named));
         }
-        true
+        !needs_sweep
     }
 
     /// A path below its root, if that is open and the path is not left alone there.
@@ -102,16 +108,20 @@ impl Tailer {
         (!is_excluded).then_some(Below { path, relative })
     }
 
+    /// What was unlinked or replaced is told of under its old name.
+    fn look_at_formers_of(&mut self, path: &Path) {
+        if !self.formers.is_empty() {
+            let now = self.clock.now();
+            let formers: Vec<_> = self.formers_at(&Key(path.into())).collect();
+            formers.into_iter().for_each(|id| self.look_at_former(id, now));
+        }
+    }
+
     /// A turn for the file that is followed at a path, unless its handle, or the path where none is kept, shows that
     /// everything of it was taken. False when none is.
     fn look_at_content(&mut self, root: usize, path: &Path, walk: &mut Walk) -> bool {
         let now = self.clock.now();
         let key = Key(path.into());
-        // What was unlinked or replaced is told of under its old name.
-        let formers: Vec<_> = self.formers_at(&key).collect();
-        for id in formers {
-            self.look_at_former(id, now);
-        }
         let Some(id) = self.table.here(key.bytes()) else {
             return false;
         };
@@ -135,6 +145,8 @@ impl Tailer {
     /// Looks at what stands at a path, and below it.
     fn look_at_entry(&mut self, root: usize, below: &Below, walk: &mut Walk, entering: &mut dyn Entering) -> Here {
         let path = &below.path;
+        // Until it turns out to be one still.
+        self.symlinks.remove(path);
         match self.stat_path(&Key(path.as_path().into()), root) {
             Ok(stat) if stat.kind == Kind::Directory => {
                 if entering.knows(path, &stat.identity) && !self.is_unknown_below(path) {
@@ -150,6 +162,13 @@ impl Tailer {
             Err(error) => self.incomplete(path.clone(), &error, walk),
         }
         Here::Seen
+    }
+
+    /// Whether what a path shows does not count among the files of a root of which only so many are watched.
+    fn is_left_alone(&self, root: usize, path: &Path, is_log: bool) -> bool {
+        let key = Key(path.into());
+        let is_file = || self.stat_path(&key, root).is_ok_and(|stat| stat.kind == Kind::File);
+        self.is_over(&key, root) || (!is_log && is_file())
     }
 
     fn is_unknown_below(&self, path: &Path) -> bool {
@@ -198,7 +217,7 @@ impl Tailer {
                 (Some(open), Some(place)) => !self.is_open_at(&place.directory, open),
                 // One that was refused stays so until the next start.
                 _ if watched.refused.is_some() => false,
-                _ => self.tree.open_root(resolved).is_ok() || resolved.is_file(),
+                _ => self.tree.open_root(resolved).is_ok() || resolved.is_file() || leads_somewhere(resolved),
             }
         })
     }
@@ -227,6 +246,13 @@ impl Tailer {
         }
     }
 
+    /// Whether something changed lately: a file at its path, or one that is followed on.
+    pub fn is_lively(&self) -> bool {
+        let now = self.clock.now();
+        let mut formers = self.formers.iter().filter_map(|id| self.table.get(*id));
+        !self.hot.is_empty() || formers.any(|tracked| now < tracked.quiet_since + DRAIN_QUIET)
+    }
+
     /// Whether [`Self::look_again`] has anything to look at.
     pub fn has_again(&self) -> bool {
         self.has_hot() || !self.formers.is_empty() || !self.unknown.is_empty()
@@ -237,6 +263,11 @@ impl Tailer {
 struct Below {
     path: PathBuf,
     relative: PathBuf,
+}
+
+/// Whether a path is a symlink, and what it leads to is there.
+fn leads_somewhere(path: &Path) -> bool {
+    path.is_symlink() && path.exists()
 }
 
 /// What a look at a path came to.
