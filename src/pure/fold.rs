@@ -167,8 +167,8 @@ impl Fold {
     /// How many files are followed at their paths.
     #[must_use]
     pub fn followed(&self) -> usize {
-        let followed = |file: &&Box<FileState>| file.state == Presence::Followed;
-        self.files.values().filter(followed).count()
+        let states = self.files.values().map(|file| file.state);
+        states.filter(|state| *state == Presence::Followed).count()
     }
 
     /// How many files were deleted, rotated away or replaced.

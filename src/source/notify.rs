@@ -27,6 +27,7 @@ use crate::wake::{Awaited, StopSignal, Woken};
 ///
 /// Directories of which nothing is told are polled as [`super::polling::PollingSource`] does it. Dropping it ends all
 /// watches. It starts no thread.
+#[allow(clippy::struct_excessive_bools, reason = "each is true by itself")]
 pub struct NotifySource {
     tailer: Tailer,
     watches: Watches,
@@ -37,8 +38,6 @@ pub struct NotifySource {
     due: Due,
     /// There is a root of which nobody tells when it comes or goes.
     root_untold: bool,
-    /// Something that is polled changed lately.
-    is_hot_polled: bool,
     /// The last poll looked, and left something to do.
     has_rest: bool,
     refused: bool,
@@ -102,7 +101,6 @@ impl NotifySource {
                 again_interval: interval,
             },
             root_untold: false,
-            is_hot_polled: false,
             has_rest: false,
             refused: false,
         })
@@ -133,11 +131,9 @@ impl NotifySource {
             self.tailer.look_again();
         }
         if is_polled {
-            let unwatched = self.watches.unwatched();
-            self.is_hot_polled = self.tailer.is_hot(&|path| unwatched.covers(path));
             self.due.polled = self.clock.now() + self.interval;
         }
-        if self.is_hot_polled && now >= self.due.hot {
+        if self.watches.unwatched().is_polled() && now >= self.due.hot {
             self.look_at_hot_polled();
         }
         self.set_again(now, is_again, told);
@@ -211,9 +207,9 @@ impl NotifySource {
         }
         if self.watches.unwatched().is_polled() {
             next = next.min(self.due.polled);
-        }
-        if self.is_hot_polled {
-            next = next.min(self.due.hot);
+            if self.tailer.is_hot() {
+                next = next.min(self.due.hot);
+            }
         }
         if self.tailer.has_again() || self.root_untold {
             next = next.min(self.due.again);

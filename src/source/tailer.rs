@@ -142,7 +142,7 @@ pub struct Tailer {
     roots: Vec<WatchedRoot>,
     table: Table,
     /// Committed cursors whose root is not there yet.
-    unresumed: Vec<Box<FileState>>,
+    unresumed: Vec<FileState>,
     hot: BTreeSet<Ulid>,
     /// The files that their paths do not show any more and that are followed on.
     formers: BTreeSet<Ulid>,
@@ -242,7 +242,7 @@ impl Tailer {
             files_max: options.files_max,
             roots,
             table: Table::default(),
-            unresumed: fold.files.values().cloned().collect(),
+            unresumed: fold.files.values().map(|state| (**state).clone()).collect(),
             hot: BTreeSet::new(),
             formers: BTreeSet::new(),
             former_at: BTreeMap::new(),

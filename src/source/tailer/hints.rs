@@ -113,7 +113,9 @@ impl Tailer {
         if !self.formers.is_empty() {
             let now = self.clock.now();
             let formers: Vec<_> = self.formers_at(&Key(path.into())).collect();
-            formers.into_iter().for_each(|id| self.look_at_former(id, now));
+            for id in formers {
+                self.look_at_former(id, now);
+            }
         }
     }
 

@@ -255,9 +255,9 @@ fn keeps_births_at(_: BorrowedFd<'_>, _: &Path) -> Option<bool> {
 /// Lists a directory by its own descriptor, which need not be opened a second time.
 #[cfg(target_os = "linux")]
 fn entries(directory: BorrowedFd<'_>, each: &mut dyn FnMut(&OsStr, FileType, u64)) -> io::Result<()> {
-    let mut buffer = Box::new([MaybeUninit::uninit(); LISTING_BYTES]);
+    let mut buffer = vec![MaybeUninit::uninit(); LISTING_BYTES];
     rustix::fs::seek(directory, SeekFrom::Start(0))?;
-    let mut listing = RawDir::new(directory, &mut *buffer);
+    let mut listing = RawDir::new(directory, &mut buffer);
     while let Some(entry) = listing.next() {
         let entry = entry?;
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
