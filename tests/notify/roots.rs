@@ -1,6 +1,7 @@
 //! Roots that come, go and are replaced, and what is above them.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use tailspool::limits::{HOT_INTERVAL, INTERVAL};
 
@@ -111,6 +112,17 @@ fn a_root_that_comes_later_is_told_of_by_what_is_above_it() {
     world.append("x/y/logs/d/a.jsonl", "one\n");
     assert_eq!(world.after(HOT_INTERVAL), ["one"]);
     world.append("x/y/logs/d/a.jsonl", "two\n");
+    assert_eq!(world.told(), ["two"]);
+}
+
+#[test]
+fn a_root_that_comes_as_a_symlink_is_told_of() {
+    let mut world = World::with(Setting::default(), |top| fs::create_dir(top.join("real")).unwrap());
+    world.append("real/a.jsonl", "one\n");
+    assert_eq!(world.after(HOT_INTERVAL), [""; 0]);
+    symlink("real", world.path("logs")).unwrap();
+    assert_eq!(world.after(HOT_INTERVAL), ["one"]);
+    world.append("real/a.jsonl", "two\n");
     assert_eq!(world.told(), ["two"]);
 }
 
