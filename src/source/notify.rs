@@ -124,11 +124,6 @@ impl NotifySource {
             return self.sweep(now);
         }
         let told = !self.news.hints.is_empty();
-        if is_again {
-            self.tailer.look_again();
-        } else if self.has_hot_polled() && now >= self.due.hot {
-            self.look_at_hot_polled(now);
-        }
         if is_polled {
             self.watches.unwatched().places(&mut self.news.hints);
             self.due.polled = now + self.interval;
@@ -136,6 +131,15 @@ impl NotifySource {
         let hints = std::mem::take(&mut self.news.hints);
         if !hints.is_empty() && !self.tailer.look_near(&hints, &mut self.watches) {
             self.due.sweep_wanted = true;
+            if now >= self.due.sweep_earliest {
+                return self.sweep(now);
+            }
+        }
+        // Inodes come before handles here too: what moved goes on at its new path.
+        if is_again {
+            self.tailer.look_again();
+        } else if self.has_hot_polled() && now >= self.due.hot {
+            self.look_at_hot_polled(now);
         }
         self.set_again(now, is_again, told);
     }
