@@ -27,7 +27,7 @@ use std::time::Instant;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::limits::{LOOK_MS, PASS_MS_MAX};
-use crate::replay::{EXPECT, Operation, Played, SCRIPT, play};
+use crate::replay::{EXPECT, Operation, Played, SCRIPT, bless};
 use crate::show::Shown;
 use crate::source::globs::{self, Globs};
 use crate::source::roots::{Root, RootSpec};
@@ -151,7 +151,7 @@ impl Recorder {
     pub fn finish(mut self) -> Result<Recorded, Error> {
         self.script.flush()?;
         let fixture = &self.options.fixture;
-        if let Played::Differs(diff) = play(fixture, true)? {
+        if let Played::Differs(diff) = bless(fixture)? {
             return Err(Error::new(ErrorKind::Failed, "cannot play what was recorded:")
                 .at(fixture.join(SCRIPT))
                 .because(diff));

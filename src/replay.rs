@@ -21,17 +21,20 @@ mod options;
 mod queued;
 mod script;
 mod stage;
+mod unordered;
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind};
+use crate::source::kind::SourceKind;
 pub use errno::name_of;
+use labels::Entry;
 pub use needs::Need;
 pub use operation::Operation;
 pub use options::{Begin, Options};
 pub use queued::Queued;
 pub use script::{Head, Script, Step};
-pub use stage::Stage;
+pub use stage::{MakeSource, Stage};
 
 /// Name of the file that says what happens.
 pub const SCRIPT: &str = "script.jsonl";
@@ -53,35 +56,55 @@ pub enum Played {
     Differs(String),
 }
 
-/// Plays a fixture and compares; with `bless`, writes what came as what is expected.
+/// Plays a fixture through a source of this kind and compares: with [`SourceKind::Poll`] the events of each path, in
+/// order; else what was captured of each file, in order, and its other events, whatever their order.
 ///
 /// The whole script is checked before anything of it is played. Fails as [`ErrorKind::Usage`] when the
 /// fixture makes no sense, and otherwise when an operation cannot be done; the path of the error ends with
 /// the number of the line.
-pub fn play(fixture: &Path, bless: bool) -> Result<Played, Error> {
+pub fn play(fixture: &Path, kind: SourceKind) -> Result<Played, Error> {
     let path = fixture.join(SCRIPT);
     let script = Script::read(&path)?;
-    let expectation = fixture.join(EXPECT);
-    let expected = if bless { None } else { Some(expect::read(&expectation)?) };
-    if let Some(why) = needs::lacking(&script.head.needs)? {
-        return Ok(Played::Skipped(why));
+    let expected = expect::read(&fixture.join(EXPECT))?;
+    let events = match play_whole(&script, &path, kind)? {
+        Ok(events) => events,
+        Err(played) => return Ok(played),
+    };
+    let difference = match kind {
+        SourceKind::Poll => expect::compare(&expected, &events),
+        SourceKind::Auto | SourceKind::Notify => unordered::compare(&expected, &events),
+    };
+    Ok(difference.map_or(Played::Passed, Played::Differs))
+}
+
+/// Plays a fixture through the source that polls, and writes what came as what is expected. Fails as [`play`].
+pub fn bless(fixture: &Path) -> Result<Played, Error> {
+    let path = fixture.join(SCRIPT);
+    let script = Script::read(&path)?;
+    let events = match play_whole(&script, &path, SourceKind::Poll)? {
+        Ok(events) => events,
+        Err(played) => return Ok(played),
+    };
+    files::write_fixture(&fixture.join(EXPECT), &expect::text(&events))?;
+    Ok(Played::Blessed)
+}
+
+/// Plays a script and asks the queue; the events as a fixture holds them, unless it ends before that.
+fn play_whole(script: &Script, path: &Path, kind: SourceKind) -> Result<Result<Vec<Entry>, Played>, Error> {
+    if let Some(why) = needs::lacking(&script.head.needs, kind)? {
+        return Ok(Err(Played::Skipped(why)));
     }
-    let stage = play_script(&script, &path)?;
+    let stage = play_script(script, path, kind)?;
     let committed = stage.events();
     if let Some(diff) = queued::differs(&committed, &stage.queue()?) {
-        return Ok(Played::Differs(diff));
+        return Ok(Err(Played::Differs(diff)));
     }
-    let events = labels::normalized(&committed, stage.tree())?;
-    let Some(expected) = expected else {
-        files::write_fixture(&expectation, &expect::text(&events))?;
-        return Ok(Played::Blessed);
-    };
-    Ok(expect::compare(&expected, &events).map_or(Played::Passed, Played::Differs))
+    Ok(Ok(labels::normalized(&committed, stage.tree())?))
 }
 
 /// Plays a whole script; what comes back is stopped.
-fn play_script(script: &Script, path: &Path) -> Result<Stage, Error> {
-    let mut stage = Stage::new(&script.head).map_err(|error| in_line(path, 1, error))?;
+fn play_script(script: &Script, path: &Path, kind: SourceKind) -> Result<Stage, Error> {
+    let mut stage = Stage::on(&script.head, kind).map_err(|error| in_line(path, 1, error))?;
     for Step { line, operation } in &script.steps {
         stage.play(operation).map_err(|error| in_line(path, *line, error))?;
     }

@@ -22,8 +22,8 @@ use tailspool::limits::{
     DRAIN_QUIET, FRAGMENT_BYTES_MAX, HANDLES_MAX, HOT_INTERVAL, HOT_WINDOW, INTERVAL, POLL_BYTES, RACY, READ_BYTES,
     RECHECK_TURN_BYTES, TAIL_SETTLE,
 };
+use tailspool::source::Budget;
 use tailspool::source::tree::{Log, Stamp, Stat};
-use tailspool::source::{Budget, Source};
 
 /// Counts handles and read bytes, and shows times as the test wants them.
 #[derive(Default)]

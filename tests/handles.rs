@@ -20,12 +20,12 @@ use tailspool::clock::Clock;
 use tailspool::disk::{Disk, SimDisk};
 use tailspool::limits::{FULL_RETRY, HOT_INTERVAL, HOT_WINDOW, INTERVAL, POLL_BYTES, REST_PATIENCE};
 use tailspool::queue::depth::QueueLimits;
+use tailspool::source::Budget;
 use tailspool::source::polling::PollingSource;
 use tailspool::source::roots::{self, RootSpec};
 use tailspool::source::scope::Scope;
 use tailspool::source::tailer::SourceOptions;
 use tailspool::source::tree::Stat;
-use tailspool::source::{Budget, Source};
 
 /// Shows some inodes on another device, and fails for some handles and paths.
 #[derive(Default)]
@@ -543,7 +543,8 @@ fn once() -> Watched {
     };
     let clock: Arc<dyn Clock> = Arc::<TestClock>::clone(&watched.clock);
     let fold = watched.pipeline.capture.fold();
-    watched.pipeline.source = PollingSource::new(options, Meddled::tree(&watched.odd), clock, fold).unwrap();
+    let source = PollingSource::new(options, Meddled::tree(&watched.odd), clock, fold).unwrap();
+    watched.pipeline.source = Box::new(source);
     watched
 }
 

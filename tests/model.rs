@@ -1,6 +1,6 @@
 //! The model test: by chance, programs do to logs what programs do, and a small model says what must be captured.
 //!
-//! `TAILSPOOL_CASES=N` runs more cases, `TAILSPOOL_FIRST=N` begins with another one, `TAILSPOOL_SEED=0x…` runs one.
+//! `TAILSPOOL_CASES=N` runs more cases of each test, `TAILSPOOL_FIRST=N` begins with another one, `TAILSPOOL_SEED=0x…` runs one.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![allow(clippy::print_stdout, reason = "it tells how much was tried")]
@@ -15,6 +15,10 @@ mod known;
 mod lines;
 #[path = "model/oracle.rs"]
 mod oracle;
+#[path = "model/unreliable.rs"]
+mod unreliable;
+#[path = "model/whole.rs"]
+mod whole;
 #[path = "model/world.rs"]
 mod world;
 
@@ -27,11 +31,12 @@ use action::{Action, Kind};
 use dice::Dice;
 use oracle::Oracle;
 use tailspool::event::{Detail, Event};
+use tailspool::limits::SWEEP_INTERVAL;
 use tailspool::replay::{Head, Operation, Queued};
+use unreliable::Teller;
 use world::{Manner, World};
 
 const ACTIONS: usize = 50;
-const CASES: u64 = 3_000;
 
 /// What went wrong, and what had been done.
 struct Failure {
@@ -64,11 +69,18 @@ fn play(manner: Manner, actions: &[Action], counts: &Counts) -> Result<(), Failu
 }
 
 fn judge(world: &mut World, oracle: &mut Oracle, actions: &[Action]) -> Result<(), String> {
-    for action in actions {
+    let manner = world.manner;
+    for action in actions
+        .iter()
+        .filter(|action| !manner.is_gentle() || action.kind.keeps_lines())
+    {
         world.act(action);
         after(world, oracle, action.kind)?;
     }
     world.heal();
+    if manner.teller == Teller::Silent {
+        world.pass(u64::try_from(SWEEP_INTERVAL.as_millis()).unwrap());
+    }
     for ms in [0, 11_000, 31_000, 0] {
         world.pass(ms);
         world.look();
@@ -76,8 +88,16 @@ fn judge(world: &mut World, oracle: &mut Oracle, actions: &[Action]) -> Result<(
     }
     world.stop();
     let events = world.events();
-    oracle.stop(world, &events)?;
+    if manner.teller != Teller::Silent {
+        oracle.stop(world, &events)?;
+    }
     let (events, queue) = world.all();
+    if manner.teller == Teller::Silent {
+        whole::is_captured(world, &events)?;
+    }
+    if manner.is_gentle() {
+        whole::no_line_twice(&events)?;
+    }
     in_order(&events, &queue)?;
     world.verified()
 }
@@ -85,9 +105,14 @@ fn judge(world: &mut World, oracle: &mut Oracle, actions: &[Action]) -> Result<(
 fn after(world: &mut World, oracle: &mut Oracle, kind: Kind) -> Result<(), String> {
     let events = world.events();
     match kind {
+        // What a look finds then, nobody can say.
+        Kind::Look | Kind::Restart | Kind::Crash if world.manner.teller == Teller::Silent => {}
         Kind::Look => {
             oracle.look(world, &events)?;
-            world.files.iter_mut().for_each(|file| file.touched = false);
+            for file in &mut world.files {
+                file.touched = false;
+                file.told.clear();
+            }
         }
         Kind::Restart | Kind::Crash => {
             oracle.stop(world, &events)?;
@@ -121,9 +146,9 @@ fn in_order(events: &[Event], queue: &[Queued]) -> Result<(), String> {
     Ok(())
 }
 
-fn drawn(seed: u64) -> (Manner, Vec<Action>) {
+fn drawn(seed: u64, teller: Teller) -> (Manner, Vec<Action>) {
     let mut dice = Dice::new(seed);
-    (Manner::drawn(&mut dice), action::list(&mut dice, ACTIONS))
+    (Manner::drawn(&mut dice, teller), action::list(&mut dice, ACTIONS))
 }
 
 /// Drops actions, many at a time and then one by one, as long as it still fails.
@@ -174,10 +199,10 @@ fn seed_of(case: u64) -> u64 {
     Dice::new(case).next()
 }
 
-#[test]
-fn whatever_programs_do_to_logs_each_line_is_captured_once() {
+/// Plays `cases` cases, or so many as the environment says.
+fn run(teller: Teller, cases: u64) {
     let one = number("TAILSPOOL_SEED");
-    let cases = one.map_or_else(|| number("TAILSPOOL_CASES").unwrap_or(CASES), |_| 1);
+    let cases = one.map_or_else(|| number("TAILSPOOL_CASES").unwrap_or(cases), |_| 1);
     let first = number("TAILSPOOL_FIRST").unwrap_or(0);
     let failures_max = number("TAILSPOOL_FAILURES").unwrap_or(1);
     let (counts, next, begun) = (Counts::default(), AtomicU64::new(0), Instant::now());
@@ -189,7 +214,7 @@ fn whatever_programs_do_to_logs_each_line_is_captured_once() {
                 return;
             }
             let seed = one.unwrap_or_else(|| seed_of(first + case));
-            let (manner, actions) = drawn(seed);
+            let (manner, actions) = drawn(seed, teller);
             if let Err(failure) = play(manner, &actions, &counts) {
                 let mut failed = failed.lock().unwrap();
                 failed.push(report(seed, &shrunk(manner, actions, failure)));
@@ -203,10 +228,35 @@ fn whatever_programs_do_to_logs_each_line_is_captured_once() {
     #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
     let a_second = (cases * ACTIONS as u64) as f64 / seconds;
     println!(
-        "{cases} cases in {seconds:.1} s, {a_second:.0} actions a second; {} of {} answers were open",
+        "{teller:?}: {cases} cases in {seconds:.1} s, {a_second:.0} actions a second; {} of {} answers were open",
         counts.open.into_inner(),
         counts.asked.into_inner()
     );
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{}", failed.join("\n----\n"));
+}
+
+#[test]
+fn whatever_programs_do_to_logs_each_line_is_captured_once_when_logs_are_polled() {
+    run(Teller::Nobody, 1_500);
+}
+
+#[test]
+fn whatever_programs_do_to_logs_each_line_is_captured_once_when_changes_are_told() {
+    run(Teller::System, 1_000);
+}
+
+#[test]
+fn what_is_told_twice_and_in_no_order_brings_the_same_lines() {
+    run(Teller::Confused, 250);
+}
+
+#[test]
+fn where_the_loss_of_hints_is_told_each_line_is_captured_once() {
+    run(Teller::Overwhelmed, 250);
+}
+
+#[test]
+fn where_hints_are_lost_silently_a_sweep_completes_what_was_captured_and_no_line_comes_twice() {
+    run(Teller::Silent, 500);
 }

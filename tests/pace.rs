@@ -19,8 +19,8 @@ use tailspool::limits::{
 use tailspool::pure::name::{Batch, Name, single};
 use tailspool::queue::depth;
 use tailspool::queue::outgoing::Layout;
+use tailspool::source::Budget;
 use tailspool::source::tree::OsTree;
-use tailspool::source::{Budget, Source};
 use tailspool::wake::stop_pair;
 use tailspool::watcher::run;
 use ulid::Ulid;
@@ -184,7 +184,7 @@ fn the_engine_does_not_commit_after_each_poll_of_a_backlog() {
     let (_keep, signal) = stop_pair().unwrap();
     let outcome = run(
         pipeline.capture,
-        &mut pipeline.source,
+        &mut *pipeline.source,
         &*disk,
         &signal,
         true,

@@ -21,6 +21,7 @@ use tailspool::clock::Clock;
 use tailspool::pure::scrub::{Scrubber, Secret};
 use tailspool::record::{RecordOptions, Recorder};
 use tailspool::replay::{EXPECT, Head, Operation, Played, SCRIPT, Script, Stage, play};
+use tailspool::source::kind::SourceKind;
 
 /// Time goes by as on a stage, but the day is today's: the times of files are.
 struct Mixed(Arc<dyn Clock>);
@@ -90,9 +91,9 @@ impl Recording {
     /// Asserts that what was recorded gives these events.
     #[track_caller]
     fn gives(&self, expected: &str) {
-        assert_eq!(play(&self.fixture, false).unwrap(), Played::Passed);
+        assert_eq!(play(&self.fixture, SourceKind::Poll).unwrap(), Played::Passed);
         fs::write(self.fixture.join(EXPECT), expected).unwrap();
-        let played = play(&self.fixture, false).unwrap();
+        let played = play(&self.fixture, SourceKind::Poll).unwrap();
         assert!(self.temp.path().exists());
         assert_eq!(played, Played::Passed, "{}", self.script());
     }

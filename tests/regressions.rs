@@ -17,8 +17,8 @@ use tailspool::disk::{Disk, Fault, OsDisk, SimDisk};
 use tailspool::limits::{FULL_RETRY, HOT_WINDOW, POLL_BYTES, READ_BYTES};
 use tailspool::queue::depth::QueueLimits;
 use tailspool::queue::drain::{DrainOptions, Format, Output, drain};
+use tailspool::source::Budget;
 use tailspool::source::tree::{Log, OsTree};
-use tailspool::source::{Budget, Source};
 
 /// Reads fail with EIO from `from` on while `active` is set.
 struct Broken {

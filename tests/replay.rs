@@ -68,6 +68,26 @@ fn what_was_blessed_passes_also_when_paths_come_in_another_order() {
 }
 
 #[test]
+fn told_of_changes_a_fixture_brings_what_polling_brings_and_is_blessed_by_polling_alone() {
+    let sandbox = Sandbox::new();
+    let more = r#"{"op":"append","path":"d/s.jsonl","text":"{\"a\":3}\n"}"#;
+    blessed(&sandbox, "f", &[HEAD, TWO_LINES, LOOK, more, LOOK]);
+    let ended = sandbox.run(&["replay", "--source", "notify", "f"]).exits(0).no_error();
+    assert_eq!(ended.text(), "passed f\n");
+    let mut events = expected(&sandbox, "f");
+    events[3]["line"] = json!("{\"a\":4}");
+    expect(&sandbox, "f", &events);
+    let ended = sandbox.run(&["replay", "--source", "notify", "f"]).exits(1).no_error();
+    assert!(ended.text().starts_with("differs f\nin d/s.jsonl:\n-{"), "{ended:#?}");
+    let ended = sandbox.run(&["replay", "--source", "notify", "--bless", "f"]).exits(2);
+    assert!(
+        ended.stderr.starts_with("error: cannot bless with --source notify"),
+        "{ended:#?}"
+    );
+    assert_eq!(expected(&sandbox, "f"), events, "nothing was written");
+}
+
+#[test]
 fn a_difference_is_shown_and_the_other_fixtures_are_played_all_the_same() {
     let sandbox = Sandbox::new();
     for name in ["f1", "f2", "f3"] {

@@ -15,8 +15,8 @@ use pipeline::{Meddled, Meddler, Pipeline, TestClock, append, drained};
 use tailspool::capture::CaptureOptions;
 use tailspool::disk::{Disk, SimDisk};
 use tailspool::limits::{HOT_INTERVAL, HOT_WINDOW, INTERVAL, POLL_BYTES, TURN_COST_BYTES};
+use tailspool::source::Budget;
 use tailspool::source::tree::{OsTree, Stat};
-use tailspool::source::{Budget, Source};
 
 /// Counts how often a root is opened, and shows every file on another device.
 #[derive(Default)]

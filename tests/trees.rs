@@ -10,8 +10,10 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use tailspool::replay::{Played, play};
+use tailspool::replay::{Played, bless, play};
+use tailspool::source::kind::SourceKind;
 
 /// The error with its causes.
 fn chain(error: &dyn Error) -> String {
@@ -30,15 +32,17 @@ fn fixtures() -> Vec<PathBuf> {
     fixtures
 }
 
-#[test]
-fn every_fixture_tree_gives_its_expected_events() {
-    let bless = std::env::var_os("TAILSPOOL_BLESS").is_some();
+/// Plays every fixture tree.
+fn play_all(play: impl Fn(&Path) -> Result<Played, tailspool::error::Error>) {
+    // Which inode numbers are given away again depends on who else makes files.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let fixtures = fixtures();
     assert!(fixtures.len() >= 60, "the trees were found: {}", fixtures.len());
     let mut failed = Vec::new();
     for fixture in &fixtures {
         let name = fixture.file_name().unwrap().display();
-        match play(fixture, bless) {
+        match play(fixture) {
             Ok(Played::Passed) => println!("passed {name}"),
             Ok(Played::Blessed) => println!("blessed {name}"),
             Ok(Played::Skipped(why)) => println!("skipped {name}: {why}"),
@@ -47,6 +51,20 @@ fn every_fixture_tree_gives_its_expected_events() {
         }
     }
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.concat());
+}
+
+#[test]
+fn every_fixture_tree_gives_its_expected_events_when_it_is_polled() {
+    if std::env::var_os("TAILSPOOL_BLESS").is_some() {
+        play_all(bless);
+    } else {
+        play_all(|fixture| play(fixture, SourceKind::Poll));
+    }
+}
+
+#[test]
+fn every_fixture_tree_gives_the_same_lines_and_events_when_changes_are_told() {
+    play_all(|fixture| play(fixture, SourceKind::Notify));
 }
 
 #[test]

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::ValueHint;
 
 use super::{Common, Exit, talk};
-use crate::replay::{Played, play};
+use crate::error::{Error, ErrorKind};
+use crate::replay::{Played, bless, play};
 use crate::show::Shown;
+use crate::source::kind::SourceKind;
 
 /// Options of `replay`.
 #[derive(Debug, clap::Args)]
@@ -18,7 +20,7 @@ pub(super) struct Args {
     /// What finds the changes
     #[arg(long, value_enum, default_value = "poll")]
     source: SourceName,
-    /// Write the events that come as the expected ones, instead of comparing
+    /// Write the events that come as the expected ones, instead of comparing; with --source poll only
     #[arg(long)]
     bless: bool,
 }
@@ -26,8 +28,19 @@ pub(super) struct Args {
 /// The sources that a fixture can be played through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum SourceName {
-    /// It walks the tree.
+    /// Walks over the tree: events are compared path by path, in order
     Poll,
+    /// The system tells what changes: lines are compared file by file, in order, the other events as a set
+    Notify,
+}
+
+impl SourceName {
+    fn kind(self) -> SourceKind {
+        match self {
+            Self::Poll => SourceKind::Poll,
+            Self::Notify => SourceKind::Notify,
+        }
+    }
 }
 
 /// How many came to what.
@@ -42,11 +55,21 @@ struct Count {
 
 /// Plays each fixture, whatever came of the one before.
 pub(super) fn run(common: &Common, args: &Args) -> Exit {
-    let SourceName::Poll = args.source;
+    if args.bless && args.source == SourceName::Notify {
+        let error = Error::new(ErrorKind::Usage, "cannot bless with --source notify:")
+            .because("the expected events are those of the source that polls".to_owned());
+        talk::error(&error.hint("leave out --source notify, or --bless"));
+        return Exit::Usage;
+    }
     let mut count = Count::default();
     let mut exit = Exit::Well;
     for fixture in &args.fixtures {
-        match play(fixture, args.bless) {
+        let played = if args.bless {
+            bless(fixture)
+        } else {
+            play(fixture, args.source.kind())
+        };
+        match played {
             Ok(played) => {
                 if matches!(played, Played::Differs(_)) && exit == Exit::Well {
                     exit = Exit::Failed;

@@ -32,7 +32,7 @@ pub(super) fn text(entries: &[Entry]) -> String {
     entries.iter().map(|entry| shown(entry) + "\n").collect()
 }
 
-fn shown(entry: &Entry) -> String {
+pub(super) fn shown(entry: &Entry) -> String {
     Value::Object(entry.clone()).to_string()
 }
 
@@ -48,7 +48,7 @@ pub(super) fn compare(expected: &[Entry], got: &[Entry]) -> Option<String> {
 }
 
 /// The differences of each path.
-fn differing(expected: &[Entry], got: &[Entry]) -> String {
+pub(super) fn differing(expected: &[Entry], got: &[Entry]) -> String {
     let mut text = String::new();
     let mut all = paths(expected);
     all.extend(paths(got));

@@ -13,6 +13,9 @@ use crate::pure::record::path_from_text;
 /// An event as a fixture holds it.
 pub(super) type Entry = serde_json::Map<String, Value>;
 
+/// The keys whose values are labels.
+pub(super) const LABELLED: [&str; 4] = ["old_inode", "inode", "file_id", "replaces"];
+
 /// The events as a fixture holds them; labels count in the order of appearance.
 pub(super) fn normalized(events: &[Event], top: &Path) -> Result<Vec<Entry>, Error> {
     let failed = || Error::new(ErrorKind::Failed, "an event is not what events are");
@@ -125,7 +128,7 @@ pub(super) fn counted_anew(entries: &mut [Entry]) {
     let mut given: BTreeMap<String, String> = BTreeMap::new();
     let mut counts: BTreeMap<char, usize> = BTreeMap::new();
     for entry in entries {
-        for key in ["old_inode", "inode", "file_id", "replaces"] {
+        for key in LABELLED {
             let Some(Value::String(label)) = entry.get_mut(key) else {
                 continue;
             };

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::files::temporary;
 use crate::error::Error;
+use crate::source::kind::SourceKind;
+use crate::source::notify;
 use crate::source::tree::{OsTree, Tree};
 
 /// Something that not every filesystem has.
@@ -44,9 +46,9 @@ impl Need {
     }
 }
 
-/// Why the temporary directory cannot play what has these needs; None when it can.
-pub(super) fn lacking(needs: &[Need]) -> Result<Option<String>, Error> {
-    if needs.is_empty() {
+/// Why the temporary directory cannot play what has these needs with such a source; None when it can.
+pub(super) fn lacking(needs: &[Need], kind: SourceKind) -> Result<Option<String>, Error> {
+    if needs.is_empty() && kind != SourceKind::Notify {
         return Ok(None);
     }
     let probe = temporary()?;
@@ -55,7 +57,19 @@ pub(super) fn lacking(needs: &[Need]) -> Result<Option<String>, Error> {
             return Ok(Some(why.into()));
         }
     }
-    Ok(None)
+    match kind {
+        SourceKind::Notify => blindness(probe.path()),
+        SourceKind::Auto | SourceKind::Poll => Ok(None),
+    }
+}
+
+/// Why changes in a directory come untold, if they do: then what is told is no fence there.
+fn blindness(directory: &Path) -> Result<Option<String>, Error> {
+    let failed = |cause| Error::io("cannot find out whether changes are told in", directory, cause);
+    let directory = fs::File::open(directory).map_err(failed)?;
+    let notifier = notify::notifier().map_err(failed)?;
+    let why = notifier.blindness(directory.as_fd());
+    Ok(why.map(|why| format!("changes in the temporary directory come untold: {why}")))
 }
 
 fn inodes_are_reused(directory: &Path) -> std::io::Result<bool> {

@@ -21,13 +21,18 @@ use crate::ledger::{scan, segments};
 
 use crate::limits::LOOK_MS;
 use crate::pure::entry::Entry;
+use crate::pure::fold::Fold;
 use crate::pure::ulids::system_random;
-use crate::source::polling::PollingSource;
+use crate::source::kind::SourceKind;
 use crate::source::roots::{self, RootSpec};
 use crate::source::scope::Scope;
 use crate::source::tailer::SourceOptions;
 use crate::source::tree::Tree;
 use crate::source::{Budget, Source};
+
+/// Makes a source that goes on from what was committed: once at the beginning, and again at each restart or crash.
+pub type MakeSource =
+    Box<dyn FnMut(SourceOptions, Box<dyn Tree>, Arc<dyn Clock>, &Fold) -> Result<Box<dyn Source>, Error> + Send>;
 
 /// A whole pipeline over a tree of its own, driven operation by operation.
 ///
@@ -39,6 +44,7 @@ pub struct Stage {
     clock: Arc<StageClock>,
     failures: Arc<Failures>,
     events: Arc<Mutex<Vec<Event>>>,
+    make_source: MakeSource,
     /// None after [`Stage::stop`].
     running: Option<Running>,
     /// Removed when nothing above is open any more.
@@ -47,23 +53,33 @@ pub struct Stage {
 
 struct Running {
     capture: Capture,
-    source: PollingSource,
+    source: Box<dyn Source>,
 }
 
 impl Stage {
-    /// An empty tree, watched as `head` says; its needs are not asked for.
+    /// An empty tree, polled as `head` says; its needs are not asked for.
     pub fn new(head: &Head) -> Result<Self, Error> {
+        Self::on(head, SourceKind::Poll)
+    }
+
+    /// The same with another source.
+    pub fn on(head: &Head, kind: SourceKind) -> Result<Self, Error> {
         let ground = temporary()?;
         let disk = OsDisk::create(&ground.path().join("home"))?;
-        Self::over(head, ground, Arc::new(disk))
+        Self::over(head, ground, Arc::new(disk), of_kind(kind))
     }
 
-    /// The same with its home on another disk, such as a simulated one.
+    /// An empty tree, polled, and its home on another disk, such as a simulated one.
     pub fn with_home(head: &Head, disk: Arc<dyn Disk>) -> Result<Self, Error> {
-        Self::over(head, temporary()?, disk)
+        Self::with(head, disk, of_kind(SourceKind::Poll))
     }
 
-    fn over(head: &Head, ground: Ground, disk: Arc<dyn Disk>) -> Result<Self, Error> {
+    /// The same with a source of the caller's own.
+    pub fn with(head: &Head, disk: Arc<dyn Disk>, make_source: MakeSource) -> Result<Self, Error> {
+        Self::over(head, temporary()?, disk, make_source)
+    }
+
+    fn over(head: &Head, ground: Ground, disk: Arc<dyn Disk>, make_source: MakeSource) -> Result<Self, Error> {
         head.check().map_err(|cause| usage("bad head:", cause))?;
         let tree = ground.directory("tree")?;
         let mut stage = Self {
@@ -73,6 +89,7 @@ impl Stage {
             clock: Arc::new(StageClock::new()),
             failures: Arc::default(),
             events: Arc::default(),
+            make_source,
             running: None,
             _ground: ground,
         };
@@ -196,7 +213,8 @@ impl Stage {
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(event.clone());
         }));
-        let source = PollingSource::new(self.source_options()?, self.seen(), self.clock(), capture.fold())?;
+        let (options, seen, clock) = (self.source_options()?, self.seen(), self.clock());
+        let source = (self.make_source)(options, seen, clock, capture.fold())?;
         self.running = Some(Running { capture, source });
         Ok(())
     }
@@ -210,7 +228,7 @@ impl Stage {
         Ok(options)
     }
 
-    /// One whole pass, and a commit.
+    /// One whole pass, or all that was told and is due by time, and a commit.
     fn look(&mut self) -> Result<(), Error> {
         self.clock.pass(LOOK_MS);
         let Some(running) = &mut self.running else {
@@ -230,6 +248,11 @@ impl Stage {
             }
         }
     }
+}
+
+/// Sources of a kind.
+fn of_kind(kind: SourceKind) -> MakeSource {
+    Box::new(move |options, tree, clock, fold| kind.open(options, tree, clock, fold))
 }
 
 fn usage(what: &str, cause: String) -> Error {

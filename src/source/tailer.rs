@@ -30,6 +30,7 @@ mod former;
 mod handles;
 mod hints;
 mod hot;
+mod names;
 mod paths;
 mod repeats;
 mod resume;

@@ -84,6 +84,23 @@ const WEIGHTS: [(Kind, usize); 24] = [
     (Kind::Crash, 2),
 ];
 
+impl Kind {
+    /// Whether it leaves every line that was written the only one of its bytes, and at its place.
+    pub(crate) fn keeps_lines(self) -> bool {
+        !matches!(
+            self,
+            Self::Save
+                | Self::Truncate
+                | Self::Regrow
+                | Self::Rewrite
+                | Self::Lengthen
+                | Self::Recreate
+                | Self::Restore
+                | Self::Copy
+        )
+    }
+}
+
 /// A list of so many actions.
 pub(crate) fn list(dice: &mut Dice, length: usize) -> Vec<Action> {
     let all: usize = WEIGHTS.iter().map(|(_, weight)| weight).sum();

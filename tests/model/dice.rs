@@ -15,6 +15,11 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
+    /// What comes next, which still comes next.
+    pub(crate) fn peek(&self) -> u64 {
+        Self(self.0).next()
+    }
+
     /// A number below `bound`; 0 when there is none.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound.max(1)).unwrap();

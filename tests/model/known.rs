@@ -34,6 +34,14 @@ pub(crate) struct Went {
 }
 
 impl Known {
+    /// These bytes were captured, however.
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            ..Self::default()
+        }
+    }
+
     /// Nothing is looked at.
     pub(crate) fn unchanged(&self) -> Went {
         Went {

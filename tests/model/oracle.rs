@@ -7,6 +7,8 @@
 //! - a file that moved, or came back, and was rewritten too: it goes on, or is new;
 //! - a new file that repeats one which has a name still, but none of a log, and none in its directory if it left its
 //!   path only now, or one that nothing can be seen of;
+//! - what was written under a name that is gone by the look, of a file with another name, where changes are told: it
+//!   comes now, or with the next hint that leads to the file, or a sweep;
 //! - a last line without newline, from 10 s after its last byte to 10 s after the look that found it quiet; whether
 //!   one that was captured is remembered where another part of its file is rewritten.
 
@@ -16,10 +18,12 @@ use tailspool::event::{Detail, Event};
 use ulid::Ulid;
 
 use super::known::{Known, Record, Went};
+use super::unreliable::Teller;
 use super::world::{World, is_log};
 
 /// A file as the source knows it, whatever inode it has.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 struct Followed {
     id: Ulid,
     /// None when its inode became another's.
@@ -36,8 +40,11 @@ struct Followed {
     stood: bool,
     /// The look since which nothing about it moved.
     quiet_ms: Option<u64>,
-    /// The last look that brought something, of a file that an earlier look of this run had seen at its path.
+    /// The last look that brought something that was written since the one before, of a file that an earlier look of
+    /// this run had seen at its path.
     hot_ms: Option<u64>,
+    /// Something about it moved, and no hint of it leads to it.
+    is_untold: bool,
 }
 
 /// What the events of one look say of one file.
@@ -94,7 +101,7 @@ impl Oracle {
     /// The capture starts again.
     pub(crate) fn start(&mut self) {
         for one in &mut self.followed {
-            (one.quiet_ms, one.hot_ms) = (None, None);
+            (one.quiet_ms, one.hot_ms, one.is_untold) = (None, None, false);
         }
     }
 
@@ -172,7 +179,12 @@ impl Oracle {
         }
         let seen = all.remove(&file).unwrap_or_default();
         let is_shown = of_file.logs().next().is_some();
-        let is_sure = !of_file.logs().any(|path| fails(world, path)) && !fails(world, &one.path);
+        let leads = |name: &String| of_file.names.contains(name) || *name == one.path;
+        one.is_untold = world.manner.teller != Teller::Nobody
+            && (one.is_untold || of_file.touched)
+            && !of_file.told.iter().any(leads);
+        let is_readable = !of_file.logs().any(|path| fails(world, path)) && !fails(world, &one.path);
+        let is_sure = is_readable && !one.is_untold;
         let may_settle = !is_shown || world.now_ms >= of_file.changed_ms + SETTLE_MS;
         let is_quiet = !of_file.touched && one.quiet_ms.is_some_and(|since| world.now_ms >= since + SETTLE_MS);
         let must_read = if is_shown {
@@ -203,7 +215,8 @@ impl Oracle {
             one.quiet_ms = None;
         }
         one.shown = is_sure && of_file.names.contains(&one.path);
-        if is_shown && is_sure && was_seen && seen.start.is_none() && !seen.records.is_empty() {
+        let brought = of_file.touched && !seen.records.is_empty();
+        if is_shown && is_sure && was_seen && seen.start.is_none() && brought {
             one.hot_ms = Some(world.now_ms);
         }
         Ok(())
@@ -231,6 +244,7 @@ impl Oracle {
             stood: false,
             quiet_ms: Some(world.now_ms),
             hot_ms: None,
+            is_untold: false,
         };
         let before = self.followed.iter().position(|before| before.id == id);
         if let Some(before) = before {
@@ -300,7 +314,8 @@ impl Followed {
         let names = &world.files[file].names;
         let beside = names.iter().any(|name| directory(name) == directory(&self.path));
         let is_hot = self.hot_ms.is_some_and(|at| world.now_ms < at + 30_000);
-        self.shown && world.failing.is_empty() && (beside || (names.is_empty() && is_hot))
+        let is_findable = self.shown && !self.is_untold && world.failing.is_empty();
+        is_findable && (beside || (names.is_empty() && is_hot))
     }
 
     /// Its inode has no name.
@@ -351,11 +366,11 @@ fn directory(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(directory, _)| directory)
 }
 
-fn size(bytes: u64) -> usize {
+pub(crate) fn size(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap()
 }
 
-fn decoded(base64: &str) -> Vec<u8> {
+pub(crate) fn decoded(base64: &str) -> Vec<u8> {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.decode(base64).unwrap()
 }

@@ -18,6 +18,7 @@ use tailspool::verify::{Finding, Kind as Finds, Verdict, verify};
 use super::action::{Action, Kind};
 use super::dice::Dice;
 use super::lines::{line, line_of};
+use super::unreliable::Teller;
 
 /// The names of logs, and names that are none.
 pub(crate) const LOGS: [&str; 4] = ["a.jsonl", "b.jsonl", "d/c.jsonl", "d/e.jsonl"];
@@ -38,6 +39,8 @@ pub(crate) struct File {
     pub(crate) changed_ms: u64,
     /// Whether anything about it moved since the last look.
     pub(crate) touched: bool,
+    /// The names under which something of it was told since then.
+    pub(crate) told: BTreeSet<String>,
 }
 
 impl File {
@@ -54,21 +57,38 @@ pub(crate) struct Manner {
     large: bool,
     /// Files were changed long ago, as far as their times tell.
     cold: bool,
+    pub(crate) teller: Teller,
+    seed: u64,
 }
 
 impl Manner {
-    pub(crate) fn drawn(dice: &mut Dice) -> Self {
+    pub(crate) fn drawn(dice: &mut Dice, teller: Teller) -> Self {
+        let (large, cold) = (dice.once_in(2), dice.once_in(5));
+        // The actions that are drawn next are the same whoever tells.
+        let seed = dice.peek();
         Self {
-            large: dice.once_in(2),
-            cold: dice.once_in(5),
+            large,
+            cold,
+            teller,
+            seed,
         }
+    }
+
+    /// Whoever appends leaves the time alone, so that only the content is told to have changed.
+    fn is_untimed(self) -> bool {
+        self.teller != Teller::Nobody && self.seed & 1 == 0
+    }
+
+    /// Programs do no more than append, move, link and remove.
+    pub(crate) fn is_gentle(self) -> bool {
+        self.teller == Teller::Silent && self.seed & 2 == 0
     }
 }
 
 pub(crate) struct World {
     stage: Stage,
     home: SimDisk,
-    manner: Manner,
+    pub(crate) manner: Manner,
     pub(crate) files: Vec<File>,
     /// What was played, to be written down.
     pub(crate) played: Vec<Operation>,
@@ -86,7 +106,8 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(manner: Manner) -> Self {
         let home = SimDisk::new();
-        let stage = Stage::with_home(&Head::new("model"), Arc::new(home.clone())).unwrap();
+        let sources = manner.teller.sources(manner.seed);
+        let stage = Stage::with(&Head::new("model"), Arc::new(home.clone()), sources).unwrap();
         let age = Duration::from_secs(if manner.cold { 86_400 } else { 0 });
         // As the source, which believes no birth there.
         let overlay = 0x794c_7630;
@@ -381,7 +402,8 @@ impl World {
 
     fn append(&mut self, path: &str, bytes: &[u8]) {
         self.play(Operation::append(path, bytes));
-        let file = self.changed(path);
+        let is_timed = !self.manner.is_untimed() || bytes.is_empty();
+        let file = self.changed_and_timed(path, is_timed);
         self.files[file].content.extend_from_slice(bytes);
     }
 
@@ -405,16 +427,19 @@ impl World {
     /// The content at a path changed, or a file was made there. Its time becomes one that no file had before: the
     /// kernel's clock may not have ticked since the last look.
     fn changed(&mut self, path: &str) -> usize {
-        let place = self.stage.tree().join(path);
+        self.changed_and_timed(path, true)
+    }
+
+    fn changed_and_timed(&mut self, path: &str, is_timed: bool) -> usize {
         self.mtime += Duration::from_micros(1);
-        fs::File::options()
-            .write(true)
-            .open(&place)
-            .unwrap()
-            .set_modified(self.mtime)
-            .unwrap();
+        if is_timed {
+            let place = self.stage.tree().join(path);
+            let file = fs::File::options().write(true).open(place).unwrap();
+            file.set_modified(self.mtime).unwrap();
+        }
         let file = self.at(path).unwrap_or_else(|| self.made(path));
         (self.files[file].touched, self.files[file].changed_ms) = (true, self.now_ms);
+        self.files[file].told.insert(path.to_owned());
         file
     }
 
@@ -453,6 +478,7 @@ impl World {
         self.files[file].names.remove(from);
         self.files[file].names.insert(to.to_owned());
         self.files[file].touched = true;
+        self.files[file].told.extend([from.to_owned(), to.to_owned()]);
     }
 
     fn link(&mut self, from: &str, to: &str) {
@@ -463,6 +489,7 @@ impl World {
             });
             self.files[file].names.insert(to.to_owned());
             self.files[file].touched = true;
+            self.files[file].told.insert(to.to_owned());
         }
     }
 
@@ -478,6 +505,7 @@ impl World {
         if let Some(file) = self.at(path) {
             self.files[file].names.remove(path);
             self.files[file].touched = true;
+            self.files[file].told.insert(path.to_owned());
         }
     }
 }

@@ -19,7 +19,7 @@ use tailspool::error::Error;
 use tailspool::limits::FOLLOW_INTERVAL;
 use tailspool::queue::drain::{DrainOptions, DrainReport, Format, Output, drain};
 use tailspool::queue::news::{Heard, News};
-use tailspool::source::polling::PollingSource;
+use tailspool::source::kind::SourceKind;
 use tailspool::source::roots::{self, RootSpec};
 use tailspool::source::scope::Scope;
 use tailspool::source::tailer::SourceOptions;
@@ -91,21 +91,29 @@ pub(crate) fn counted() -> Box<dyn FnMut() -> u128 + Send> {
 /// A capture and the source that feeds it.
 pub(crate) struct Pipeline {
     pub(crate) capture: Capture,
-    pub(crate) source: PollingSource,
+    pub(crate) source: Box<dyn Source>,
     pub(crate) clock: Arc<TestClock>,
 }
 
 impl Pipeline {
     /// Starts on `disk`, watching `top`.
     pub(crate) fn start(disk: &Arc<dyn Disk>, top: &Path, clock: &Arc<TestClock>) -> Result<Self, Error> {
-        Self::start_with(
-            disk,
-            top,
-            &["."],
-            clock,
-            Box::<OsTree>::default(),
-            CaptureOptions::default(),
-        )
+        Self::start_on(SourceKind::Poll, disk, top, clock)
+    }
+
+    /// The same, told of changes: what was done before a poll is told to that poll.
+    pub(crate) fn start_notify(disk: &Arc<dyn Disk>, top: &Path, clock: &Arc<TestClock>) -> Result<Self, Error> {
+        Self::start_on(SourceKind::Notify, disk, top, clock)
+    }
+
+    pub(crate) fn start_on(
+        kind: SourceKind,
+        disk: &Arc<dyn Disk>,
+        top: &Path,
+        clock: &Arc<TestClock>,
+    ) -> Result<Self, Error> {
+        let (tree, options) = (Box::<OsTree>::default(), CaptureOptions::default());
+        Self::start_all(kind, disk, top, &["."], clock, tree, options, &|_| {})
     }
 
     pub(crate) fn start_with(
@@ -116,6 +124,23 @@ impl Pipeline {
         tree: Box<dyn Tree>,
         options: CaptureOptions,
     ) -> Result<Self, Error> {
+        Self::start_all(SourceKind::Poll, disk, top, roots, clock, tree, options, &|_| {})
+    }
+
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "whoever does not need them all takes a shorter one"
+    )]
+    pub(crate) fn start_all(
+        kind: SourceKind,
+        disk: &Arc<dyn Disk>,
+        top: &Path,
+        roots: &[&str],
+        clock: &Arc<TestClock>,
+        tree: Box<dyn Tree>,
+        options: CaptureOptions,
+        change: &dyn Fn(&mut SourceOptions),
+    ) -> Result<Self, Error> {
         let clock_dyn: Arc<dyn Clock> = Arc::<TestClock>::clone(clock);
         let capture = Capture::open(Arc::clone(disk), Arc::clone(&clock_dyn), counted(), options)?;
         let scope = Scope::new(None, &[top.to_owned()])?;
@@ -123,7 +148,9 @@ impl Pipeline {
             .iter()
             .map(|root| RootSpec::new(if *root == "." { top.to_owned() } else { top.join(root) }));
         let roots = roots::check(specs.collect(), &scope, None)?;
-        let source = PollingSource::new(SourceOptions::new(roots, scope), tree, clock_dyn, capture.fold())?;
+        let mut options = SourceOptions::new(roots, scope);
+        change(&mut options);
+        let source = kind.open(options, tree, clock_dyn, capture.fold())?;
         Ok(Self {
             capture,
             source,
@@ -131,7 +158,7 @@ impl Pipeline {
         })
     }
 
-    /// One whole pass, with a commit after each job, so that a pass has many commits.
+    /// One whole pass (with notify: what was told, and what is due by time), with a commit after each job, so that a pass has many commits.
     pub(crate) fn look_step_by_step(&mut self) -> Result<(), Error> {
         self.source.look_now();
         loop {
@@ -143,7 +170,7 @@ impl Pipeline {
         }
     }
 
-    /// One whole pass and one commit.
+    /// One whole pass, as above, and one commit.
     pub(crate) fn look(&mut self) -> Result<(), Error> {
         self.source.look_now();
         loop {

@@ -6,6 +6,7 @@ use ulid::Ulid;
 
 use super::steps::Spot;
 use super::table::Key;
+use super::turn::is_gone;
 use super::whereabouts::Whereabouts;
 use super::{Job, Tailer, Turn};
 use crate::error::Error;
@@ -176,7 +177,11 @@ impl Tailer {
         self.hot.remove(&id);
         self.handles.take(id);
         if let Some(tracked) = self.table.take(id) {
-            self.unknown.remove(&*tracked.cursor.file.path);
+            let key = tracked.key();
+            // What is there now and cannot be looked at is another's.
+            if self.stat_path(&key, tracked.root).is_err_and(|error| is_gone(&error)) {
+                self.unknown.remove(&*key.0);
+            }
             self.table.bury(tracked.cursor);
         }
     }

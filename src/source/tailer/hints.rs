@@ -67,13 +67,8 @@ impl Tailer {
             if *change == Change::Content && self.look_at_content(root, &below.path, &mut walk) {
                 continue;
             }
-            let is_log = self.is_log(root, &below.path);
-            // It may be another name of a file that is followed on.
-            if *change == Change::Content && !is_log && self.formers.is_empty() {
-                continue;
-            }
             if self.files_max.is_some() {
-                needs_sweep |= !self.is_left_alone(root, &below.path, is_log);
+                needs_sweep |= !self.is_left_alone(root, &below.path);
                 continue;
             }
             let here = self.look_at_entry(root, &below, &mut walk, entering);
@@ -82,6 +77,7 @@ impl Tailer {
             }
             self.missing_at(root, &below.path, here, &walk, &mut missing);
         }
+        self.look_at_links(&missing, &mut walk);
         self.match_inodes(&mut walk.found);
         let missing = missing.into_iter().rev().collect();
         self.queue(std::mem::take(&mut walk.found), missing, false);
@@ -157,7 +153,12 @@ impl Tailer {
                 self.walk_below(root, below.relative.clone(), walk, entering);
                 return Here::Walked;
             }
-            Ok(stat) if stat.kind == Kind::File && self.is_log(root, path) => self.saw(root, path, &stat, walk),
+            Ok(stat) if stat.kind == Kind::File => {
+                if self.is_log(root, path) {
+                    self.saw(root, path, &stat, walk);
+                }
+                self.look_at_inode(path, &stat.identity, walk);
+            }
             Ok(stat) if stat.kind == Kind::Symlink => self.note_symlink(path.clone()),
             Ok(_) => {}
             Err(error) if is_gone(&error) => {}
@@ -167,10 +168,10 @@ impl Tailer {
     }
 
     /// Whether what a path shows does not count among the files of a root of which only so many are watched.
-    fn is_left_alone(&self, root: usize, path: &Path, is_log: bool) -> bool {
+    fn is_left_alone(&self, root: usize, path: &Path) -> bool {
         let key = Key(path.into());
         let is_file = || self.stat_path(&key, root).is_ok_and(|stat| stat.kind == Kind::File);
-        self.is_over(&key, root) || (!is_log && is_file())
+        self.is_over(&key, root) || (!self.is_log(root, path) && is_file())
     }
 
     fn is_unknown_below(&self, path: &Path) -> bool {

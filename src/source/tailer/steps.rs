@@ -338,9 +338,12 @@ impl Tailer {
         }
         let is_hot = tracked.hot_until.is_some() || tracked.racy_until.is_some() || tracked.has_untried_tail();
         let path = Arc::clone(&tracked.cursor.file.path);
-        if is_hot && !is_former {
-            self.hot.insert(id);
+        // What is at the path of a former file, and may be unknown, is another's.
+        if !is_former {
+            self.unknown.remove(&*path);
+            if is_hot {
+                self.hot.insert(id);
+            }
         }
-        self.unknown.remove(&*path);
     }
 }
