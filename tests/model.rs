@@ -109,10 +109,7 @@ fn after(world: &mut World, oracle: &mut Oracle, kind: Kind) -> Result<(), Strin
         Kind::Look | Kind::Restart | Kind::Crash if world.manner.teller == Teller::Silent => {}
         Kind::Look => {
             oracle.look(world, &events)?;
-            for file in &mut world.files {
-                file.touched = false;
-                file.told.clear();
-            }
+            world.looked();
         }
         Kind::Restart | Kind::Crash => {
             oracle.stop(world, &events)?;

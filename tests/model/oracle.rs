@@ -7,8 +7,9 @@
 //! - a file that moved, or came back, and was rewritten too: it goes on, or is new;
 //! - a new file that repeats one which has a name still, but none of a log, and none in its directory if it left its
 //!   path only now, or one that nothing can be seen of;
-//! - what was written under a name that is gone by the look, of a file with another name, where changes are told: it
-//!   comes now, or with the next hint that leads to the file, or a sweep;
+//! - what was written, where changes are told, under a name that is gone by the look, or that is none of a log in a
+//!   directory which came since the last one, of a file with another name: it comes now, or with the next hint that
+//!   leads to the file, or a sweep;
 //! - a last line without newline, from 10 s after its last byte to 10 s after the look that found it quiet; whether
 //!   one that was captured is remembered where another part of its file is rewritten.
 
@@ -179,7 +180,8 @@ impl Oracle {
         }
         let seen = all.remove(&file).unwrap_or_default();
         let is_shown = of_file.logs().next().is_some();
-        let leads = |name: &String| of_file.names.contains(name) || *name == one.path;
+        let is_watched = |name: &str| is_log(name) || directory(name).is_empty() || world.knows_directory;
+        let leads = |name: &String| is_watched(name) && (of_file.names.contains(name) || *name == one.path);
         one.is_untold = world.manner.teller != Teller::Nobody
             && (one.is_untold || of_file.touched)
             && !of_file.told.iter().any(leads);

@@ -97,6 +97,8 @@ pub(crate) struct World {
     /// What stood at a path when it was deleted.
     deleted: BTreeMap<String, Vec<u8>>,
     pub(crate) now_ms: u64,
+    /// The last look found the directory below the tree.
+    pub(crate) knows_directory: bool,
     births: bool,
     mtime: SystemTime,
     events_seen: usize,
@@ -123,6 +125,7 @@ impl World {
             failing: BTreeSet::new(),
             deleted: BTreeMap::new(),
             now_ms: 0,
+            knows_directory: false,
             events_seen: 0,
             lines: 0,
         }
@@ -148,6 +151,15 @@ impl World {
 
     pub(crate) fn all(&self) -> (Vec<Event>, Vec<Queued>) {
         (self.stage.events(), self.stage.queue().unwrap())
+    }
+
+    /// What a look found was judged.
+    pub(crate) fn looked(&mut self) {
+        self.knows_directory = self.stage.tree().join("d").is_dir() && !self.failing.contains("d");
+        for file in &mut self.files {
+            file.touched = false;
+            file.told.clear();
+        }
     }
 
     pub(crate) fn stop(&mut self) {

@@ -41,9 +41,10 @@ impl Tailer {
         self.table.here(key.bytes()).is_some_and(|id| self.is_moving(id))
     }
 
-    /// Whether the inode of a file was found at another path, and not at its own, and still stands there.
+    /// Whether the inode of a file was found at another path, and not at its own, and still stands there as its own.
     pub(super) fn is_moving(&self, id: Ulid) -> bool {
-        let Some((key, root)) = self.elsewhere.get(&id) else {
+        let found = self.elsewhere.get(&id).filter(|_| self.table.has_its_inode(id));
+        let Some((key, root)) = found else {
             return false;
         };
         let cursor = self.table.cursor(id);
