@@ -189,6 +189,8 @@ struct WatchedRoot {
     directory: Option<std::os::fd::OwnedFd>,
     /// Why it may not be watched as it appeared, once that was told.
     refused: Option<String>,
+    /// That will not change before the next start: it is not that somebody may not look at it now.
+    refused_for_good: bool,
     /// Whether a pass over it was made.
     first_pass: FirstPass,
     /// The last path that is watched, when there are more than may be.

@@ -14,7 +14,7 @@ impl Tailer {
     /// and going nobody will tell.
     pub fn look_above(&self, entering: &mut dyn Entering) -> bool {
         let mut all_told = true;
-        for watched in self.roots.iter().filter(|watched| watched.refused.is_none()) {
+        for watched in self.roots.iter().filter(|watched| !watched.refused_for_good) {
             all_told &= self.look_above_one(watched, entering);
         }
         all_told

@@ -219,7 +219,7 @@ impl Tailer {
             match (&watched.directory, &watched.root.place) {
                 (Some(open), Some(place)) => !self.is_open_at(&place.directory, open),
                 // One that was refused stays so until the next start.
-                _ if watched.refused.is_some() => false,
+                _ if watched.refused_for_good => false,
                 _ => self.tree.open_root(resolved).is_ok() || resolved.is_file() || leads_somewhere(resolved),
             }
         })

@@ -133,12 +133,14 @@ impl WatchedRoot {
             last: None,
             overflow_told: false,
             refused: None,
+            refused_for_good: false,
         }
     }
 
     /// Says once why what appeared is not watched. Of what nobody misses, and of what leads out of the scope, nobody
     /// else tells.
     pub(super) fn tell_refused(&mut self, error: &Error) {
+        self.refused_for_good = error.io_cause().is_none();
         let text = error.to_string();
         if self.refused.as_ref() == Some(&text) {
             return;

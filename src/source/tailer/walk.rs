@@ -145,7 +145,7 @@ impl Tailer {
             let cause = error.io_cause().map_or_else(|| error.to_string(), ToString::to_string);
             return Err((why, io::Error::other(cause)));
         }
-        watched.refused = None;
+        (watched.refused, watched.refused_for_good) = (None, false);
         if !was_there && watched.root.place.is_some() {
             self.resume();
         }
