@@ -300,6 +300,8 @@ pub struct PollReport {
     pub more: bool,
     /// The sink refused something.
     pub refused: bool,
+    /// How many looks were made in all, at everything or where something was told.
+    pub looks: u64,
     /// How many passes over all roots were made, when everything that the last one found is done, lines and
     /// deletions included; else 0.
     pub passes: u64,

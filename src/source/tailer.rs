@@ -300,6 +300,7 @@ impl Tailer {
         Ok(PollReport {
             more: refused || !self.work.is_empty(),
             refused,
+            looks: self.walk,
             passes: if self.work.is_empty() && !refused {
                 self.sweep
             } else {

@@ -123,7 +123,7 @@ pub(super) struct Boards<'a> {
     next: Option<Instant>,
 }
 
-/// What changes when something happened: records, commits, passes, and whether the queue is full.
+/// What changes when something happened: records, commits, looks, and whether the queue is full.
 type Mark = (u64, u64, u64, bool);
 
 impl<'a> Boards<'a> {
@@ -160,7 +160,7 @@ impl Boards<'_> {
     fn update_live(&mut self, glance: &Glance<'_>) -> Option<Instant> {
         let tally = glance.consumer.tally();
         let is_full = glance.consumer.queue_full().is_some();
-        let mark = (tally.lines, tally.commits, glance.report.passes, is_full);
+        let mark = (tally.lines, tally.commits, glance.report.looks, is_full);
         if self.shown == Some(mark) {
             return None;
         }
