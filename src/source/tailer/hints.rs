@@ -77,6 +77,7 @@ impl Tailer {
             }
             self.missing_at(root, &below.path, here, &walk, &mut missing);
         }
+        self.look_at_inodes(&mut walk);
         self.look_at_links(&missing, &mut walk);
         self.match_inodes(&mut walk.found);
         let missing = missing.into_iter().rev().collect();
@@ -153,12 +154,8 @@ impl Tailer {
                 self.walk_below(root, below.relative.clone(), walk, entering);
                 return Here::Walked;
             }
-            Ok(stat) if stat.kind == Kind::File => {
-                if self.is_log(root, path) {
-                    self.saw(root, path, &stat, walk);
-                }
-                self.look_at_inode(path, &stat.identity, walk);
-            }
+            Ok(stat) if stat.kind == Kind::File && self.is_log(root, path) => self.saw(root, path, &stat, walk),
+            Ok(stat) if stat.kind == Kind::File => self.look_at_inode(path, &stat.identity, walk),
             Ok(stat) if stat.kind == Kind::Symlink => self.note_symlink(path.clone()),
             Ok(_) => {}
             Err(error) if is_gone(&error) => {}

@@ -33,6 +33,18 @@ impl Tailer {
         }
     }
 
+    /// The same for everything that this walk found, also where nothing was told of it.
+    pub(super) fn look_at_inodes(&mut self, walk: &mut Walk) {
+        let found = walk.found.iter();
+        let found = found.filter_map(|found| Some((found.key.clone(), found.identity?)));
+        let known: Vec<_> = found
+            .filter(|(_, inode)| self.table.by_inode(inode).is_some())
+            .collect();
+        for (key, inode) in known {
+            self.look_at_inode(&key.0, &inode, walk);
+        }
+    }
+
     /// A look at the other names of files whose own paths do not show them, of which nothing is told: they go on there.
     pub(super) fn look_at_links(&mut self, missing: &BTreeSet<Key>, walk: &mut Walk) {
         if self.links.is_empty() {
