@@ -3,6 +3,9 @@
 //! `benches/notify.py` calls it.
 //!
 //! Usage: `event_latency LOGS FILES PER_SECOND COUNT SOURCE`
+//!
+//! With `bare` as SOURCE there is no watcher: a thread that waits for inotify, opens the file that it names, reads the
+//! line and sends it through a channel. It is the least that the system asks for.
 
 #![allow(clippy::print_stdout, reason = "it is what this program is for")]
 
@@ -39,10 +42,15 @@ fn number(event: &Event) -> Option<usize> {
     let Detail::Append { line: Some(line), .. } = &event.detail else {
         return None;
     };
-    line.get(5..14)?.parse().ok()
+    number_in(line.as_bytes())
 }
 
-fn next(events: &Receiver<Event>) -> Outcome<(usize, Instant)> {
+fn number_in(line: &[u8]) -> Option<usize> {
+    str::from_utf8(line.get(5..14)?).ok()?.parse().ok()
+}
+
+/// The next line that comes: its number, and when it came.
+fn next<T>(events: &Receiver<T>, number: fn(&T) -> Option<usize>) -> Outcome<(usize, Instant)> {
     loop {
         let event = events.recv_timeout(PATIENCE)?;
         let seen = Instant::now();
@@ -85,6 +93,16 @@ fn main() -> Outcome<()> {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
         fs::write(path, line(0))?;
     }
+    if source == "bare" {
+        return measure(
+            &bare(&logs)?,
+            |line| number_in(line),
+            logs,
+            files,
+            per_second.parse()?,
+            count,
+        );
+    }
     let watcher = Watcher::builder()
         .scope(&logs)
         .root(&logs)
@@ -93,13 +111,27 @@ fn main() -> Outcome<()> {
         .spawn()?;
     let events = watcher.events();
     for _ in 0..files {
-        next(&events)?;
+        next(&events, number)?;
     }
+    measure(&events, number, logs, files, per_second.parse()?, count)?;
+    watcher.stop()?;
+    Ok(())
+}
+
+/// Has lines written, and prints how late each was.
+fn measure<T>(
+    events: &Receiver<T>,
+    number: fn(&T) -> Option<usize>,
+    logs: PathBuf,
+    files: u32,
+    per_second: u32,
+    count: u32,
+) -> Outcome<()> {
     let spent = cpu_nanoseconds();
-    let writer = write(logs, files, per_second.parse()?, count);
+    let writer = write(logs, files, per_second, count);
     let mut seen = vec![None; usize::try_from(count)?];
     for _ in 0..count {
-        let (number, at) = next(&events)?;
+        let (number, at) = next(events, number)?;
         if seen[number].replace(at).is_some() {
             return Err(format!("line {number} came twice").into());
         }
@@ -112,6 +144,53 @@ fn main() -> Outcome<()> {
         "{}",
         json!({"nanoseconds": nanoseconds, "cpu_nanoseconds": cpu_nanoseconds})
     );
-    watcher.stop()?;
     Ok(())
+}
+
+/// The lines that come, by the bare calls.
+#[cfg(target_os = "linux")]
+fn bare(logs: &Path) -> Outcome<Receiver<Vec<u8>>> {
+    use std::collections::HashMap;
+    use std::mem::MaybeUninit;
+    use std::os::unix::fs::FileExt;
+
+    use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
+
+    let inotify = init(CreateFlags::CLOEXEC)?;
+    let (mut directories, mut offsets) = (HashMap::new(), HashMap::new());
+    for directory in fs::read_dir(logs)? {
+        let directory = directory?.path();
+        for file in fs::read_dir(&directory)? {
+            let file = file?;
+            offsets.insert(file.path(), file.metadata()?.len());
+        }
+        directories.insert(add_watch(&inotify, &directory, WatchFlags::MODIFY)?, directory);
+    }
+    let (sender, receiver) = crossbeam_channel::bounded(1024);
+    // It ends with the process.
+    std::thread::spawn(move || -> std::io::Result<()> {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = Reader::new(inotify, &mut buffer);
+        let mut bytes = vec![0; 4096];
+        loop {
+            let event = reader.next()?;
+            let Some((directory, name)) = directories.get(&event.wd()).zip(event.file_name()) else {
+                continue;
+            };
+            let path = directory.join(&*name.to_string_lossy());
+            let file = File::open(&path)?;
+            let Some(offset) = offsets.get_mut(&path) else { continue };
+            let read = file.read_at(&mut bytes, *offset)?;
+            *offset += read as u64;
+            if read > 0 && sender.send(bytes[..read].to_owned()).is_err() {
+                return Ok(());
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bare(_: &Path) -> Outcome<Receiver<Vec<u8>>> {
+    Err("the bare calls are those of Linux".into())
 }

@@ -12,7 +12,7 @@ use crate::home::{CURSORS, CURSORS_TMP};
 use crate::limits::PIECE_BYTES;
 use crate::pure::fold::Fold;
 
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 const CHECKSUM_KEY: &[u8] = br#","checksum":""#;
 const TAIL_BYTES: usize = CHECKSUM_KEY.len() + 64 + b"\"}\n".len();
 

@@ -26,6 +26,9 @@ pub const PIECE_BYTES: usize = 64 * 1024;
 /// A batch with this many bytes is committed at once.
 pub const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
+/// Room for the next commit that is kept while nothing happens, in bytes: what a backlog took is given back.
+pub const IDLE_ROOM_BYTES: usize = 64 * 1024;
+
 /// A batch with this many records is committed at once.
 pub const BATCH_RECORDS: u32 = 8192;
 

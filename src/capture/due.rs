@@ -27,6 +27,9 @@ impl Capture {
         if self.full.is_none() && !self.open.is_empty() && self.is_due(more) {
             self.commit()?;
         }
+        if !more && self.open.is_empty() {
+            self.open.give_room_back();
+        }
         Ok(())
     }
 

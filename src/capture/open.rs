@@ -8,7 +8,7 @@ use ulid::Ulid;
 use super::entries::{At, settled_entry};
 use crate::clock::Clock;
 use crate::event::Event;
-use crate::limits::CWD_LINES_MAX;
+use crate::limits::{CWD_LINES_MAX, IDLE_ROOM_BYTES};
 use crate::pure::cwd::cwd;
 use crate::pure::entry::{Captured, Entry};
 use crate::pure::identity::Evidence;
@@ -250,6 +250,13 @@ impl OpenBatch {
         let named_by = self.named_by();
         let entry = self.run.take().and_then(|run| run.entry(named_by));
         self.entries.extend(entry);
+    }
+
+    /// Gives back the room that a backlog took. What was added is committed.
+    pub(super) fn give_room_back(&mut self) {
+        self.bytes.shrink_to(IDLE_ROOM_BYTES);
+        self.entries.shrink_to(IDLE_ROOM_BYTES / size_of::<Entry>());
+        self.events.shrink_to(IDLE_ROOM_BYTES / size_of::<Event>());
     }
 
     pub(super) fn clear(&mut self) {

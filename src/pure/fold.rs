@@ -43,6 +43,8 @@ pub struct Fold {
     /// The roots over which a first pass was made, as text.
     #[serde(default)]
     pub roots: BTreeSet<String>,
+    /// How often a file came to a path.
+    pub places: u64,
     /// Every file that was ever followed. Boxed: a tree whose keys rise is half empty.
     #[serde(with = "by_id")]
     pub files: BTreeMap<Ulid, Box<FileState>>,
@@ -64,6 +66,7 @@ impl Default for Fold {
             captured_bytes: 0,
             at: None,
             roots: BTreeSet::new(),
+            places: 0,
             files: BTreeMap::new(),
             touched: BTreeSet::new(),
             lined: BTreeSet::new(),
@@ -178,8 +181,10 @@ impl Fold {
     }
 
     fn place(&mut self, place: &Place<'_>) -> Result<(), String> {
+        self.places += 1;
+        let placed = self.places;
         let Some(continues) = place.continues else {
-            return match self.files.insert(place.file_id, Box::new(FileState::at(place))) {
+            return match self.files.insert(place.file_id, Box::new(FileState::at(place, placed))) {
                 None => Ok(()),
                 Some(twice) => Err(format!("file {} begins twice", twice.file_id)),
             };
@@ -191,7 +196,7 @@ impl Fold {
                 place.file_id, place.epoch, file.offset, file.epoch
             ));
         }
-        file.move_to(place);
+        file.move_to(place, placed);
         Ok(())
     }
 
@@ -206,7 +211,7 @@ impl Fold {
 
     fn settled(&mut self, settled: &Settled) -> Result<(), String> {
         let file = self.file(settled.file_id)?;
-        let before = file.settled.map(|before| before.ulid);
+        let before = file.settled.get().map(|before| before.ulid);
         if (file.epoch, file.offset, before) != (settled.epoch, settled.offset, settled.replaces) {
             return Err(format!(
                 "a settled line of file {} at {} in epoch {} is not at its cursor at {} in epoch {}",
@@ -221,7 +226,8 @@ impl Fold {
             ulid: settled.ulid,
             length: settled.length,
             hash,
-        });
+        })
+        .into();
         Ok(())
     }
 

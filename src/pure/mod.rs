@@ -9,6 +9,7 @@ pub mod fold;
 pub mod identity;
 pub mod lines;
 pub mod name;
+pub mod rare;
 pub mod record;
 pub mod role;
 pub mod scrub;

@@ -1,5 +1,6 @@
 //! Which source is used.
 
+use std::io;
 use std::sync::Arc;
 
 use super::Source;
@@ -43,21 +44,35 @@ impl SourceKind {
         let notifier = match self {
             Self::Poll => None,
             Self::Auto | Self::Notify if options.once => None,
-            Self::Auto => notifier()
-                .inspect_err(|error| {
-                    log::warn!(code = "watcher.notify_unavailable"; "nobody tells of changes ({error}): everything is polled; {HINT}");
-                })
-                .ok(),
+            Self::Auto => notifier().inspect_err(tell_unavailable).ok(),
             Self::Notify => Some(notifier().map_err(|cause| {
-                Error::new(ErrorKind::Failed, "cannot be told of changes").because(cause).hint(HINT)
+                Error::new(ErrorKind::Failed, "cannot be told of changes")
+                    .because(cause)
+                    .hint(HINT)
             })?),
         };
         Ok(match notifier {
             None => Box::new(PollingSource::new(options, tree, clock, fold)?),
             Some(notifier) => {
-                let polls = self != Self::Notify;
-                Box::new(NotifySource::new(options, tree, clock, fold, notifier, polls)?)
+                let is_left_to_sweeps = self == Self::Notify;
+                Box::new(NotifySource::new(
+                    options,
+                    tree,
+                    clock,
+                    fold,
+                    notifier,
+                    is_left_to_sweeps,
+                )?)
             }
         })
+    }
+}
+
+fn tell_unavailable(error: &io::Error) {
+    let code = "watcher.notify_unavailable";
+    if error.kind() == io::ErrorKind::Unsupported {
+        log::info!(code = code; "nobody tells of changes on this system: everything is polled");
+    } else {
+        log::warn!(code = code; "nobody tells of changes ({error}): everything is polled; {HINT}");
     }
 }

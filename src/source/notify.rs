@@ -71,7 +71,7 @@ pub fn notifier() -> io::Result<Box<dyn Notifier>> {
 }
 
 impl NotifySource {
-    /// Goes on from what was committed. With `polls`, what cannot be watched is polled, else it is left to the sweeps.
+    /// Goes on from what was committed. What cannot be watched is polled, or `is_left_to_sweeps`.
     ///
     /// Fails as [`crate::error::ErrorKind::Usage`] when a pattern is none.
     pub fn new(
@@ -80,13 +80,13 @@ impl NotifySource {
         clock: Arc<dyn Clock>,
         fold: &Fold,
         notifier: Box<dyn Notifier>,
-        polls: bool,
+        is_left_to_sweeps: bool,
     ) -> Result<Self, Error> {
         let (interval, sweep_interval) = (options.interval, options.sweep_interval);
         let now = clock.now();
         Ok(Self {
             tailer: Tailer::new(options, tree, Arc::clone(&clock), fold)?,
-            watches: Watches::new(notifier, Unwatched::new(!polls)),
+            watches: Watches::new(notifier, Unwatched::new(is_left_to_sweeps)),
             news: News::default(),
             clock,
             interval,

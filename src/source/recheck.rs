@@ -77,7 +77,7 @@ impl Recheck {
             size,
             epoch: cursor.file.epoch,
             offset: cursor.offset,
-            kept_suffix: cursor.suffix,
+            kept_suffix: cursor.suffix.get(),
             end,
             end_guard,
             counted: cursor.line.is_some(),
@@ -96,7 +96,8 @@ impl Recheck {
 
     /// Whether this is still the question: the cursor did not move, and the file did not shrink.
     pub(super) fn is_about(&self, cursor: &Cursor, reason: Reason, size: u64) -> bool {
-        let same = (self.epoch, self.offset, self.kept_suffix) == (cursor.file.epoch, cursor.offset, cursor.suffix);
+        let same =
+            (self.epoch, self.offset, self.kept_suffix) == (cursor.file.epoch, cursor.offset, cursor.suffix.get());
         same && self.reason == reason && self.size <= size
     }
 

@@ -15,6 +15,7 @@ use crate::pure::chain::{Kept, Suffix};
 use crate::pure::fold::FileState;
 use crate::pure::identity::{Evidence, Window, window_bytes};
 use crate::pure::lines::whole;
+use crate::pure::rare::Rare;
 use crate::pure::record::{LogFile, SettledTail};
 use crate::pure::step::{Content, Position};
 
@@ -29,15 +30,15 @@ pub(super) struct Cursor {
     /// None at offset 0.
     pub(super) evidence: Option<Evidence>,
     /// What still stands behind a stretch that is being read again.
-    pub(super) suffix: Option<Suffix>,
+    pub(super) suffix: Rare<Suffix>,
     /// The last line, taken before it had a newline.
-    pub(super) settled: Option<SettledTail>,
+    pub(super) settled: Rare<SettledTail>,
     /// The size at the last look.
     pub(super) size_seen: u64,
     /// The modification time at the last look.
     pub(super) mtime: Timestamp,
     /// How far a long unfinished tail is known to hold no newline.
-    pub(super) tail: Option<Tail>,
+    pub(super) tail: Rare<Tail>,
 }
 
 /// The known part of an unfinished tail that is longer than one read.
@@ -75,11 +76,11 @@ impl Cursor {
             offset: 0,
             line: Some(0),
             evidence: None,
-            suffix: None,
-            settled: None,
+            suffix: Rare::default(),
+            settled: Rare::default(),
             size_seen: 0,
             mtime: Timestamp::UNIX_EPOCH,
-            tail: None,
+            tail: Rare::default(),
         }
     }
 
@@ -89,8 +90,8 @@ impl Cursor {
             offset: state.offset,
             line: state.line,
             evidence: state.evidence(),
-            suffix: state.suffix,
-            settled: state.settled,
+            suffix: state.suffix.clone(),
+            settled: state.settled.clone(),
             size_seen: state.offset,
             ..Self::at_start(file)
         }
@@ -102,8 +103,8 @@ impl Cursor {
             offset: kept.to,
             line: kept.lines,
             evidence: kept.evidence,
-            suffix: kept.suffix,
-            settled: settled.filter(|_| kept.suffix.is_some()),
+            suffix: kept.suffix.into(),
+            settled: settled.filter(|_| kept.suffix.is_some()).into(),
             size_seen: kept.to,
             ..Self::at_start(file)
         }
@@ -119,18 +120,18 @@ impl Cursor {
 
     /// The end of everything that is captured.
     pub(super) fn end(&self) -> u64 {
-        self.suffix.map_or(self.offset, |suffix| suffix.to)
+        self.suffix.get().map_or(self.offset, |suffix| suffix.to)
     }
 
     /// Bytes that a rewrite touched and that are not read again yet.
     pub(super) fn read_again_bytes(&self) -> u64 {
-        self.suffix.map_or(0, |suffix| suffix.from - self.offset)
+        self.suffix.get().map_or(0, |suffix| suffix.from - self.offset)
     }
 
     /// The guard beside [`Self::end`].
     pub(super) fn end_guard(&self) -> Option<Window> {
         let guard = self.evidence.map(|evidence| evidence.guard);
-        self.suffix.map(|suffix| suffix.guard).or(guard)
+        self.suffix.get().map(|suffix| suffix.guard).or(guard)
     }
 
     /// The filesystem came back under another device number.
@@ -162,7 +163,7 @@ impl Cursor {
         fetched: &mut Fetched,
         sink: &mut dyn EventSink,
     ) -> Result<Progress, Error> {
-        let end = self.suffix.map_or(limit, |suffix| limit.min(suffix.from));
+        let end = self.suffix.get().map_or(limit, |suffix| limit.min(suffix.from));
         let room = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
         let fresh = fetched.fresh();
         let fresh = &fresh[..fresh.len().min(room)];
@@ -213,11 +214,13 @@ impl Cursor {
         self.offset = offset;
         self.line = self.line.map(|line| line + lines);
         self.evidence = evidence;
-        self.tail = None;
+        self.tail = Rare::default();
         // It stands behind what was kept.
-        self.settled = self.settled.filter(|_| self.suffix.is_some());
-        if let Some(suffix) = self.suffix.filter(|suffix| suffix.from == offset) {
-            self.suffix = None;
+        if self.suffix.is_none() {
+            self.settled = Rare::default();
+        }
+        if let Some(suffix) = self.suffix.get().filter(|suffix| suffix.from == offset) {
+            self.suffix = Rare::default();
             self.offset = suffix.to;
             self.line = self.line.map(|line| line + suffix.lines);
             if let Some(evidence) = &mut self.evidence {
@@ -228,7 +231,7 @@ impl Cursor {
 
     /// The head where lines end at `end`, and what was kept begins within the longest head there is.
     fn head_behind(&self, end: u64, fetched: &Fetched) -> Option<Window> {
-        let suffix = self.suffix.filter(|suffix| suffix.from == end)?;
+        let suffix = self.suffix.get().filter(|suffix| suffix.from == end)?;
         let length = window_bytes(suffix.to);
         let is_longer = window_bytes(end) < length;
         is_longer.then(|| fetched.bytes.get(..length).map(Window::over))?
@@ -236,15 +239,16 @@ impl Cursor {
 
     /// There is no whole line more.
     fn caught_up(&self) -> Progress {
-        match self.suffix {
-            None => Progress::CaughtUp,
-            Some(_) => Progress::Misfit,
+        if self.suffix.is_none() {
+            Progress::CaughtUp
+        } else {
+            Progress::Misfit
         }
     }
 
     /// The last line that was taken without its newline, when reading stands at it.
     pub(super) fn settled_here(&self) -> Option<SettledTail> {
-        self.settled.filter(|_| self.suffix.is_none())
+        self.settled.get().filter(|_| self.suffix.is_none())
     }
 
     /// What is known of the first of these lines.
@@ -270,7 +274,7 @@ impl Cursor {
         }
         let verdict = sink.settle(&Streamed::new(log, self, end, false, Window::over(opening)))?;
         if let SettleVerdict::Taken(settled) = verdict {
-            self.settled = Some(settled);
+            self.settled = Some(settled).into();
         }
         Ok(verdict)
     }
@@ -285,7 +289,7 @@ impl Cursor {
     ) -> Result<Progress, Error> {
         let opening = Window::over(&fetched.fresh()[..WINDOW_BYTES_MAX]);
         let mut scanned = self.offset + fetched.fresh().len() as u64;
-        if let Some(tail) = self.tail.filter(|tail| tail.scanned > scanned)
+        if let Some(tail) = self.tail.get().filter(|tail| tail.scanned > scanned)
             && tail.holds(log)
         {
             scanned = tail.scanned;
@@ -306,7 +310,7 @@ impl Cursor {
             let Some(tail) = Tail::at(log, scanned) else {
                 return Ok(Progress::Changed);
             };
-            self.tail = Some(tail);
+            self.tail = Some(tail).into();
             if scanned >= limit || read < wanted {
                 return Ok(self.caught_up());
             }
@@ -335,7 +339,7 @@ impl Cursor {
             LongVerdict::NoRoom => Ok(Progress::NoRoom(end - self.offset - 1)),
             LongVerdict::Changed => {
                 let failure = line.failure();
-                self.tail = None;
+                self.tail = Rare::default();
                 Ok(failure.map_or(Progress::Changed, Progress::Failed))
             }
         }

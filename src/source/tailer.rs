@@ -223,6 +223,8 @@ struct Queued {
     size: u64,
     /// It was found by the first pass over its root.
     first_pass: bool,
+    /// Something was told of it, and it was not looked at since.
+    is_told_only: bool,
 }
 
 impl Tailer {

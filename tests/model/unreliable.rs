@@ -44,7 +44,7 @@ impl Teller {
                 system: notifier().unwrap(),
                 held: VecDeque::new(),
             };
-            let source = NotifySource::new(options, tree, clock, fold, Box::new(unreliable), false)?;
+            let source = NotifySource::new(options, tree, clock, fold, Box::new(unreliable), true)?;
             Ok(Box::new(source))
         })
     }

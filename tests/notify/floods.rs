@@ -38,8 +38,8 @@ fn more_events_than_are_kept_cost_one_sweep_and_no_line() {
     assert_eq!(world.sweeps, 2);
 }
 
-#[test]
-fn what_is_told_while_the_sink_refuses_is_looked_at_when_it_takes_again() {
+/// A tree with one log of which the sink took one line, and takes no more before it is tried again.
+fn with_a_full_sink() -> World {
     let setting = Setting {
         records_max: Some(1),
         ..Setting::default()
@@ -49,6 +49,12 @@ fn what_is_told_while_the_sink_refuses_is_looked_at_when_it_takes_again() {
     world.poll();
     world.append("logs/a.jsonl", "2\n");
     world.poll();
+    world
+}
+
+#[test]
+fn what_is_told_while_the_sink_refuses_is_looked_at_when_it_takes_again() {
+    let mut world = with_a_full_sink();
     // It refuses.
     world.append("logs/b.jsonl", "3\n");
     world.poll();
@@ -74,15 +80,7 @@ fn what_is_told_while_the_sink_refuses_is_looked_at_when_it_takes_again() {
 
 #[test]
 fn more_events_than_are_kept_while_the_sink_refuses_cost_no_line() {
-    let setting = Setting {
-        records_max: Some(1),
-        ..Setting::default()
-    };
-    let mut world = World::with(setting, |top| fs::create_dir(top.join("logs")).unwrap());
-    world.append("logs/a.jsonl", "1\n");
-    world.poll();
-    world.append("logs/a.jsonl", "2\n");
-    world.poll();
+    let mut world = with_a_full_sink();
     let [mut one, mut other] = ["logs/b.jsonl", "logs/c.jsonl"].map(|path| world.writer(path));
     for _ in 0..kept_events_max() / 2 + 100 {
         write(&mut one, ".");

@@ -92,7 +92,7 @@ impl World {
         faults.lock().unwrap().room = setting.room;
         let notifier = Faulty::notifier(&faults);
         let tree = Meddled::tree(&odd);
-        let source = NotifySource::new(options, tree, clock, capture.fold(), notifier, setting.polls);
+        let source = NotifySource::new(options, tree, clock, capture.fold(), notifier, !setting.polls);
         let mut this = Self {
             temp,
             clocks,

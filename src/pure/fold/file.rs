@@ -10,6 +10,7 @@ use super::Mark;
 use crate::pure::chain::Suffix;
 use crate::pure::entry::{Captured, New, Rotate, Truncate};
 use crate::pure::identity::{Evidence, Identity, Window};
+use crate::pure::rare::Rare;
 use crate::pure::record::{SettledTail, path_from_text};
 
 /// What is known of one file.
@@ -41,17 +42,19 @@ pub struct FileState {
     /// Null at offset 0.
     pub guard: Option<Window>,
     /// What still stands behind a stretch that is being read again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub suffix: Option<Suffix>,
+    #[serde(default, skip_serializing_if = "Rare::is_none")]
+    pub suffix: Rare<Suffix>,
     /// The last line, captured before it had a newline.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settled: Option<SettledTail>,
+    #[serde(default, skip_serializing_if = "Rare::is_none")]
+    pub settled: Rare<SettledTail>,
     /// Other paths that were noted as showing it, as text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<String>,
     /// Where in the ledger it is told of.
     #[serde(default)]
     pub told: Option<Told>,
+    /// Which of all the times that a file came to a path was its last one.
+    pub placed: u64,
     /// The agent of its root, if known.
     pub agent: Option<String>,
     /// Where its session works, if one of its first lines said so.
@@ -116,7 +119,7 @@ impl FileState {
     }
 
     /// A file that stands here now.
-    pub(super) fn at(place: &Place<'_>) -> Self {
+    pub(super) fn at(place: &Place<'_>, placed: u64) -> Self {
         Self {
             file_id: place.file_id,
             session_id: place.session_id.to_owned(),
@@ -130,10 +133,11 @@ impl FileState {
             offset: 0,
             head: None,
             guard: None,
-            suffix: None,
-            settled: None,
+            suffix: Rare::default(),
+            settled: Rare::default(),
             links: Vec::new(),
             told: None,
+            placed,
             agent: place.agent.cloned(),
             cwd: None,
             captured_lines: 0,
@@ -145,7 +149,8 @@ impl FileState {
     }
 
     /// It stands there from now on.
-    pub(super) fn move_to(&mut self, place: &Place<'_>) {
+    pub(super) fn move_to(&mut self, place: &Place<'_>, placed: u64) {
+        self.placed = placed;
         place.session_id.clone_into(&mut self.session_id);
         place.path.clone_into(&mut self.path);
         self.path_base64 = place.path_base64.cloned();
@@ -162,24 +167,32 @@ impl FileState {
                 cut.was, cut.epoch, self.epoch, self.offset
             ));
         }
-        self.suffix = match cut.kept_from {
+        let before = self.suffix.get();
+        let kept = match cut.kept_from {
             None => None,
             Some(from) => Some(Suffix {
                 from,
-                to: self.suffix.map_or(self.offset, |suffix| suffix.to),
+                to: before.map_or(self.offset, |suffix| suffix.to),
                 lines: cut.kept_from_lines.unwrap_or(0),
-                guard: self
-                    .suffix
+                guard: before
                     .map(|suffix| suffix.guard)
                     .or(self.guard)
                     .ok_or("a suffix is kept of nothing")?,
             }),
         };
+        self.suffix = kept.into();
         self.epoch = cut.epoch;
         (self.line, self.offset, self.head, self.guard) = (cut.kept_lines, cut.kept, cut.head, cut.guard);
         // The last line stands if what is before it does.
-        self.settled = self.settled.filter(|_| self.suffix.is_some());
+        self.keep_settled();
         Ok(())
+    }
+
+    /// The settled last line stands only behind what was kept.
+    fn keep_settled(&mut self) {
+        if self.suffix.is_none() {
+            self.settled = Rare::default();
+        }
     }
 
     /// Adds a run. Returns how many bytes were not captured before.
@@ -191,14 +204,14 @@ impl FileState {
                 run.file_id, run.from, run.epoch, run.line, self.offset, self.epoch, self.line
             ));
         }
-        if run.settled.is_some() && run.settled != self.settled.map(|settled| settled.ulid) {
+        if run.settled.is_some() && run.settled != self.settled.get().map(|settled| settled.ulid) {
             return Err(format!(
                 "a run of file {} begins with a line that was not settled",
                 run.file_id
             ));
         }
         // Its first line may be captured already, without its newline.
-        let before = self.settled.filter(|_| run.settled.is_some());
+        let before = self.settled.get().filter(|_| run.settled.is_some());
         let bytes = (run.to - run.from).saturating_sub(before.map_or(0, |settled| settled.length));
         self.captured_lines += run.lines;
         self.captured_bytes += bytes;
@@ -211,13 +224,13 @@ impl FileState {
         self.line = self.line.map(|line| line + lines);
         (self.head, self.guard) = (Some(run.head), Some(run.guard));
         (self.device, self.inode, self.btime) = (run.device, run.inode, run.btime);
-        self.settled = self.settled.filter(|_| self.suffix.is_some());
-        if let Some(suffix) = self.suffix.filter(|suffix| suffix.from <= run.to) {
+        self.keep_settled();
+        if let Some(suffix) = self.suffix.get().filter(|suffix| suffix.from <= run.to) {
             if suffix.from != run.to {
                 return Err(format!("a run of file {} reaches into what was kept", run.file_id));
             }
             self.line = self.line.map(|line| line + suffix.lines);
-            (self.offset, self.guard, self.suffix) = (suffix.to, Some(suffix.guard), None);
+            (self.offset, self.guard, self.suffix) = (suffix.to, Some(suffix.guard), Rare::default());
         }
         Ok(bytes)
     }

@@ -36,7 +36,7 @@ impl Why {
 #[derive(Default)]
 pub(super) struct Unwatched {
     /// They are left to the sweeps, since polling was not asked for.
-    swept_only: bool,
+    is_left_to_sweeps: bool,
     /// The top of each, its root, and why.
     places: BTreeMap<PathBuf, (usize, Why)>,
     /// Why nothing is told of a device, as far as it was asked since the last sweep began.
@@ -47,21 +47,21 @@ pub(super) struct Unwatched {
 }
 
 impl Unwatched {
-    pub(super) fn new(swept_only: bool) -> Self {
+    pub(super) fn new(is_left_to_sweeps: bool) -> Self {
         Self {
-            swept_only,
+            is_left_to_sweeps,
             ..Self::default()
         }
     }
 
     /// Whether something must be polled.
     pub(super) fn is_polled(&self) -> bool {
-        !self.swept_only && !self.places.is_empty()
+        !self.is_left_to_sweeps && !self.places.is_empty()
     }
 
     /// Whether a path is in one that is polled.
     pub(super) fn is_polled_at(&self, path: &Path) -> bool {
-        !self.swept_only && self.covers(path)
+        !self.is_left_to_sweeps && self.covers(path)
     }
 
     /// Whether a path is in one of them.
@@ -118,7 +118,7 @@ impl Unwatched {
 
     /// Says it once, with what to do.
     fn tell(&mut self, path: &Path, why: &Why) {
-        let instead = if self.swept_only {
+        let instead = if self.is_left_to_sweeps {
             "it is looked at by the slow sweeps alone; without `--source notify` it is polled"
         } else {
             "it is polled instead"
@@ -144,7 +144,12 @@ impl Unwatched {
                 .take(UNKNOWN_SHOWN_MAX)
                 .map(|(path, (_, why))| PolledPath {
                     path: path.clone(),
-                    why: why.text() + if self.swept_only { "; left to the sweeps" } else { "" },
+                    why: why.text()
+                        + if self.is_left_to_sweeps {
+                            "; left to the sweeps"
+                        } else {
+                            ""
+                        },
                 })
                 .collect();
             root.polled = polled.count() as u64;

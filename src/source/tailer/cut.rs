@@ -9,6 +9,7 @@ use super::Tailer;
 use crate::error::Error;
 use crate::limits::RECHECK_TURN_BYTES;
 use crate::pure::chain::Kept;
+use crate::pure::rare::Rare;
 use crate::pure::record::LogFile;
 use crate::pure::step::Reason;
 use crate::source::recheck::{Finding, Recheck};
@@ -80,10 +81,10 @@ impl Tailer {
         if sink.transition(&file, &Transition::Truncate { reason, was, kept })? == Verdict::Refused {
             return Ok(Cut::Refused);
         }
-        tracked.cursor = Cursor::restarted(file, &kept, tracked.cursor.settled);
+        tracked.cursor = Cursor::restarted(file, &kept, tracked.cursor.settled.get());
         tracked.limit = None;
         tracked.changes += 1;
-        (tracked.large_growth_told, tracked.settle_tried) = (false, None);
+        (tracked.large_growth_told, tracked.settle_tried) = (false, Rare::default());
         Ok(Cut::Done)
     }
 }

@@ -1,6 +1,7 @@
 //! Looks at the places where something may have changed, and nowhere else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use super::table::{At, Key, bytes};
 use super::turn::is_gone;
 use super::walk::{Entering, Found, Walk};
 use crate::limits::DRAIN_QUIET;
-use crate::source::tree::{Kind, Log};
+use crate::source::tree::{Kind, Log, Stat};
 
 /// What may have changed at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,11 +30,6 @@ impl Hints {
     pub fn add(&mut self, root: usize, path: PathBuf, change: Change) {
         let known = self.0.entry((root, path)).or_insert(change);
         *known = change.max(*known);
-    }
-
-    /// How many paths they name.
-    pub fn len(&self) -> usize {
-        self.0.len()
     }
 
     /// Whether there are none.
@@ -116,8 +112,8 @@ impl Tailer {
         }
     }
 
-    /// A turn for the file that is followed at a path, unless its handle, or the path where none is kept, shows that
-    /// everything of it was taken. False when none is.
+    /// A turn for the file that is followed at a path, unless its handle shows that everything of it was taken; where
+    /// none is kept, the turn itself looks. False when none is followed there.
     fn look_at_content(&mut self, root: usize, path: &Path, walk: &mut Walk) -> bool {
         let now = self.clock.now();
         let key = Key(path.into());
@@ -128,14 +124,15 @@ impl Tailer {
             return false;
         };
         let kept = self.handles.get(id).map(Log::stat);
-        let stat = kept.unwrap_or_else(|| self.stat_path(&key, root));
-        let is_unmoved = stat.is_ok_and(|stat| tracked.is_unmoved(&stat, now));
-        if !is_unmoved {
+        let is_told_only = kept.is_none();
+        let is_unmoved = |stat: io::Result<Stat>| stat.is_ok_and(|stat| tracked.is_unmoved(&stat, now));
+        if !kept.is_some_and(is_unmoved) {
             walk.found.push(Found {
                 key,
                 root,
                 size: tracked.size,
                 identity: None,
+                is_told_only,
             });
         }
         true

@@ -54,12 +54,12 @@ impl Tailer {
             let (key, root, size) = (tracked.key(), tracked.root, tracked.size);
             let needs = self.needs(tracked, self.stat_path(&key, root), now);
             if needs.turn && !self.is_over(&key, root) {
-                let identity = None;
                 moved.push(Found {
                     key,
                     root,
                     size,
-                    identity,
+                    identity: None,
+                    is_told_only: false,
                 });
             }
             if needs.is_cold {

@@ -36,10 +36,9 @@ impl Tailer {
     /// The same for everything that this walk found, also where nothing was told of it.
     pub(super) fn look_at_inodes(&mut self, walk: &mut Walk) {
         let found = walk.found.iter();
-        let found = found.filter_map(|found| Some((found.key.clone(), found.identity?)));
-        let known: Vec<_> = found
-            .filter(|(_, inode)| self.table.by_inode(inode).is_some())
-            .collect();
+        let found = found.filter_map(|found| Some((found, found.identity?)));
+        let known = found.filter(|(_, inode)| self.table.by_inode(inode).is_some());
+        let known: Vec<_> = known.map(|(found, inode)| (found.key.clone(), inode)).collect();
         for (key, inode) in known {
             self.look_at_inode(&key.0, &inode, walk);
         }

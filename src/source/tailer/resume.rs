@@ -21,9 +21,13 @@ impl Tailer {
     /// not watched this time are kept as those of gone files are: a file that stands in a root by now goes on there.
     pub(super) fn resume(&mut self) {
         let mut states = std::mem::take(&mut self.unresumed);
-        // What was told of last comes last, and counts where there are two: of the gone files of a path, and when a
-        // crash came between the moves of a chain of renames.
-        states.sort_by_key(|state| (state.told.map(|told| told.to), state.file_id));
+        // Where there are two at a path, the one that comes last counts. Of gone files it is the one that was told of
+        // last. Of followed ones it is the one that came there last: the other went where it could not be looked at, or
+        // a crash came between the moves of a chain of renames.
+        states.sort_by_key(|state| {
+            let placed = (state.state == Presence::Followed).then_some(state.placed);
+            (placed, state.told.map(|told| told.to), state.file_id)
+        });
         for state in states {
             let Some(path) = state.path() else { continue };
             match (0..self.roots.len()).find(|root| self.is_log(*root, &path)) {

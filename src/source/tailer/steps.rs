@@ -12,6 +12,7 @@ use super::whose::Looked;
 use super::{Tailer, Turn};
 use crate::error::Error;
 use crate::limits::{CHANGES_MAX, HOT_WINDOW, RACY, TURN_BYTES};
+use crate::pure::rare::Rare;
 use crate::pure::step::{Known, Look, Reason, Step, Why, step};
 use crate::source::tail::Progress;
 use crate::source::tree::{Kind, Log, Stat};
@@ -119,7 +120,7 @@ impl Tailer {
             (Step::Stay, _, Some(id)) => self.at_end(visit, id, sink),
             (Step::Withdraw, _, Some(id)) => {
                 if let Some(tracked) = self.table.get_mut(id) {
-                    tracked.cursor.tail = None;
+                    tracked.cursor.tail = Rare::default();
                     tracked.cursor.size_seen = stat.size;
                 }
                 Ok(Went::On(0))
@@ -253,7 +254,7 @@ impl Tailer {
         tracked.cursor.mtime = stat.mtime.timestamp();
         let verdict = tracked.cursor.settle(log, end, sink)?;
         if let SettleVerdict::Taken(_) | SettleVerdict::Known | SettleVerdict::Waits = verdict {
-            tracked.settle_tried = tracked.seen;
+            tracked.settle_tried = tracked.seen.into();
         }
         Ok(match verdict {
             SettleVerdict::Taken(_) | SettleVerdict::Known | SettleVerdict::Waits => Went::Over(Turn::Done),

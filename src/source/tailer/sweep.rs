@@ -160,9 +160,11 @@ impl Tailer {
                 return false;
             }
             let first_pass = first_passes && self.roots[found.root].first_pass == FirstPass::Now(self.sweep);
+            let before = self.queued.get(&found.key);
             let queued = Queued {
                 size: found.size,
-                first_pass: first_pass || self.queued.get(&found.key).is_some_and(|queued| queued.first_pass),
+                first_pass: first_pass || before.is_some_and(|queued| queued.first_pass),
+                is_told_only: found.is_told_only && before.is_none_or(|queued| queued.is_told_only),
             };
             self.queued.insert(found.key.clone(), queued).is_none()
         });
@@ -180,6 +182,8 @@ impl Tailer {
     fn missing_keys(&self, walk: &Walk) -> Vec<Key> {
         let missing = self.table.at.iter().filter(|(_, at)| at.walk != self.walk);
         let missing = missing.filter(|(key, _)| !walk.hides(&key.0));
-        missing.map(|(key, _)| key.clone()).rev().collect()
+        let mut missing: Vec<_> = missing.map(|(key, _)| key.clone()).collect();
+        missing.sort_unstable_by(|one, two| two.cmp(one));
+        missing
     }
 }

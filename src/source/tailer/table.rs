@@ -90,9 +90,9 @@ impl Paths {
         self.all.contains_key(path)
     }
 
-    /// In order.
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (&Key, &At)> {
-        self.order.iter().filter_map(|key| Some((key, self.all.get(key)?)))
+    /// In no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &At)> {
+        self.all.iter()
     }
 
     /// Those below a directory, in order.

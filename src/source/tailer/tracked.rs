@@ -9,6 +9,7 @@ use super::table::Key;
 use crate::error::Error;
 use crate::limits::{LARGE_GROWTH_BYTES, TAIL_SETTLE};
 use crate::pure::identity::Identity;
+use crate::pure::rare::Rare;
 use crate::show::Shown;
 use crate::source::recheck::Recheck;
 use crate::source::tail::Cursor;
@@ -30,7 +31,7 @@ pub(super) struct Tracked {
     pub(super) quiet_since: Instant,
     /// What it showed when its last line, without newline, was offered last. Whether it was taken, is known already or
     /// waits for more: it is not offered again as long as the file shows the same.
-    pub(super) settle_tried: Option<Seen>,
+    pub(super) settle_tried: Rare<Seen>,
     /// Up to where it is read, for `once`.
     pub(super) limit: Option<u64>,
     /// How often what its path shows was truncated, rewritten or replaced since it was read to its end.
@@ -78,7 +79,7 @@ impl Tracked {
             hot_until: None,
             racy_until: None,
             quiet_since: now,
-            settle_tried: None,
+            settle_tried: Rare::default(),
             limit: None,
             changes: 0,
             large_growth_told: false,
@@ -120,7 +121,7 @@ impl Tracked {
     /// Bytes of its last line that are left behind when nobody can read it any more, as far as sizes tell.
     pub(super) fn left_behind(&self, size: u64) -> u64 {
         let left = size.saturating_sub(self.cursor.end());
-        let settled = self.cursor.settled.is_some_and(|settled| settled.length == left);
+        let settled = self.cursor.settled.get().is_some_and(|settled| settled.length == left);
         if settled { 0 } else { left }
     }
 
@@ -131,7 +132,7 @@ impl Tracked {
 
     /// Whether it ends with a line without newline that was not offered as it is now.
     pub(super) fn has_untried_tail(&self) -> bool {
-        self.seen.is_some() && self.settle_tried != self.seen && self.size > self.cursor.end()
+        self.seen.is_some() && self.settle_tried.get() != self.seen && self.size > self.cursor.end()
     }
 
     /// Whether its last line, without newline, may be whole.

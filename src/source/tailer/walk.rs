@@ -62,6 +62,8 @@ pub(super) struct Found {
     pub(super) size: u64,
     /// What its path shows.
     pub(super) identity: Option<Identity>,
+    /// It was not looked at: it may not have moved.
+    pub(super) is_told_only: bool,
 }
 
 /// What one walk found out.
@@ -95,6 +97,11 @@ impl Names {
             self.all.push((self.text.len(), kind));
             self.text.extend_from_slice(name.as_bytes());
         }
+    }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.all.clear();
     }
 
     fn iter(&self) -> impl Iterator<Item = (&OsStr, Option<Kind>)> {
@@ -191,8 +198,9 @@ impl Tailer {
     /// Walks a directory below a root that is open, and everything below it.
     pub(super) fn walk_below(&mut self, root: usize, relative: PathBuf, walk: &mut Walk, entering: &mut dyn Entering) {
         let mut waiting = vec![relative];
+        let mut names = Names::default();
         while let Some(relative) = waiting.pop() {
-            if let Err(error) = self.walk_directory(root, &relative, &mut waiting, walk, entering)
+            if let Err(error) = self.walk_directory(root, &relative, (&mut names, &mut waiting), walk, entering)
                 && let Some(place) = &self.roots[root].root.place
             {
                 self.incomplete(place.directory.join(relative), &error, walk);
@@ -255,12 +263,12 @@ impl Tailer {
         Ok(Some(directory))
     }
 
-    /// Lists one directory: files are looked at, directories added to `waiting`.
+    /// Lists one directory: files are looked at, directories added to `waiting`. `names` is room that is used again.
     fn walk_directory(
         &mut self,
         root: usize,
         relative: &Path,
-        waiting: &mut Vec<PathBuf>,
+        (names, waiting): (&mut Names, &mut Vec<PathBuf>),
         walk: &mut Walk,
         entering: &mut dyn Entering,
     ) -> io::Result<()> {
@@ -275,7 +283,7 @@ impl Tailer {
             return Ok(());
         };
         let directory = directory.as_fd();
-        let mut names = Names::default();
+        names.clear();
         self.tree.list(directory, &mut |name, kind| names.add(name, kind))?;
         let (mut path, mut relative) = (Growing::within(&path), Growing::within(relative));
         for (name, told) in names.iter() {
@@ -323,6 +331,7 @@ impl Tailer {
             root,
             size: stat.size,
             identity: Some(stat.identity),
+            is_told_only: false,
         });
     }
 
