@@ -97,6 +97,31 @@ fn more_events_than_are_kept_while_the_sink_refuses_cost_no_line() {
 }
 
 #[test]
+fn what_is_written_beside_the_files_that_are_watched_of_a_root_costs_no_sweep() {
+    let setting = Setting {
+        files_max: Some(2),
+        ..Setting::default()
+    };
+    let mut world = World::with(setting, |top| {
+        fs::create_dir(top.join("logs")).unwrap();
+        for name in ["a.jsonl", "b.jsonl", "c.jsonl", "notes.txt"] {
+            fs::write(top.join("logs").join(name), "").unwrap();
+        }
+    });
+    for round in 0..10 {
+        world.append("logs/c.jsonl", "beyond\n");
+        world.append("logs/notes.txt", "no log\n");
+        world.append("logs/b.jsonl", &format!("{round}\n"));
+        assert_eq!(world.after(HOT_INTERVAL), [round.to_string()]);
+    }
+    assert_eq!(world.sweeps, 1);
+    // Which files are the first ones may be others by now: only a sweep can tell.
+    fs::remove_file(world.path("logs/a.jsonl")).unwrap();
+    assert_eq!(world.after(HOT_INTERVAL).len(), 10);
+    assert_eq!(world.sweeps, 2);
+}
+
+#[test]
 fn nothing_is_read_of_a_thousand_files_that_did_not_move() {
     let mut world = World::with(Setting::default(), |top| {
         fs::create_dir(top.join("logs")).unwrap();

@@ -32,6 +32,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) records_max: Option<u64>,
     /// As many watches as there is room for.
     pub(crate) room: Option<usize>,
+    /// How many files of a root are watched.
+    pub(crate) files_max: Option<usize>,
 }
 
 impl Default for Setting<'_> {
@@ -42,6 +44,7 @@ impl Default for Setting<'_> {
             polls: true,
             records_max: None,
             room: None,
+            files_max: None,
         }
     }
 }
@@ -86,7 +89,8 @@ impl World {
         let specs = setting.roots.iter().map(|root| RootSpec::new(top.join(root)));
         let roots = roots::check(specs.collect(), &scope, None).unwrap();
         then(&top);
-        let options = SourceOptions::new(roots, scope);
+        let mut options = SourceOptions::new(roots, scope);
+        options.files_max = setting.files_max;
         let odd = Arc::default();
         let faults = Arc::new(Mutex::new(Faults::default()));
         faults.lock().unwrap().room = setting.room;
