@@ -1,6 +1,4 @@
 //! The model test: by chance, programs do to logs what programs do, and a small model says what must be captured.
-//!
-//! `TAILSPOOL_CASES=N` runs more cases of each test, `TAILSPOOL_FIRST=N` begins with another one, `TAILSPOOL_SEED=0x…` runs one.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![allow(clippy::print_stdout, reason = "it tells how much was tried")]
@@ -9,6 +7,7 @@
 mod action;
 #[path = "model/dice.rs"]
 mod dice;
+mod hunt;
 #[path = "model/known.rs"]
 mod known;
 #[path = "model/lines.rs"]
@@ -23,12 +22,11 @@ mod whole;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use action::{Action, Kind};
 use dice::Dice;
+use hunt::{Hunt, Hunted};
 use oracle::Oracle;
 use tailspool::event::{Detail, Event};
 use tailspool::limits::SWEEP_INTERVAL;
@@ -46,7 +44,6 @@ struct Failure {
 
 #[derive(Default)]
 struct Counts {
-    cases: AtomicU64,
     asked: AtomicU64,
     open: AtomicU64,
 }
@@ -56,7 +53,6 @@ fn play(manner: Manner, actions: &[Action], counts: &Counts) -> Result<(), Failu
     let mut world = World::new(manner);
     let mut oracle = Oracle::default();
     let judged = catch_unwind(AssertUnwindSafe(|| judge(&mut world, &mut oracle, actions)));
-    counts.cases.fetch_add(1, Ordering::Relaxed);
     counts.asked.fetch_add(oracle.asked, Ordering::Relaxed);
     counts.open.fetch_add(oracle.open, Ordering::Relaxed);
     let why = match judged {
@@ -148,29 +144,8 @@ fn drawn(seed: u64, teller: Teller) -> (Manner, Vec<Action>) {
     (Manner::drawn(&mut dice, teller), action::list(&mut dice, ACTIONS))
 }
 
-/// Drops actions, many at a time and then one by one, as long as it still fails.
-fn shrunk(manner: Manner, mut actions: Vec<Action>, mut failure: Failure) -> Failure {
-    let counts = Counts::default();
-    let mut size = actions.len() / 2;
-    loop {
-        let (mut at, mut dropped) = (0, false);
-        while at < actions.len() {
-            let end = actions.len().min(at + size.max(1));
-            let fewer = [&actions[..at], &actions[end..]].concat();
-            if let Err(found) = play(manner, &fewer, &counts) {
-                (actions, failure, dropped) = (fewer, found, true);
-            } else {
-                at = end;
-            }
-        }
-        if size <= 1 && !dropped {
-            return failure;
-        }
-        size /= 2;
-    }
-}
-
-fn report(seed: u64, failure: &Failure) -> String {
+/// As the script of a fixture tree, so that it can be kept as one.
+fn told(failure: &Failure) -> String {
     let head = Head::new(failure.why.lines().next().unwrap_or_default());
     let head = serde_json::to_string(&head).unwrap();
     let script = failure
@@ -178,59 +153,26 @@ fn report(seed: u64, failure: &Failure) -> String {
         .iter()
         .map(|operation| serde_json::to_string(operation).unwrap());
     let script: Vec<_> = std::iter::once(head).chain(script).collect();
-    format!(
-        "{}\n\nAs a fixture's script.jsonl:\n{}\n\nTAILSPOOL_SEED={seed:#018x} cargo test --test model -- --nocapture\n",
-        failure.why,
-        script.join("\n")
-    )
+    format!("{}\n\nAs a fixture's script.jsonl:\n{}", failure.why, script.join("\n"))
 }
 
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    let hex = text.strip_prefix("0x").map(|hex| u64::from_str_radix(hex, 16).unwrap());
-    Some(hex.unwrap_or_else(|| text.parse().unwrap()))
-}
-
-/// The seed of a case.
-fn seed_of(case: u64) -> u64 {
-    Dice::new(case).next()
-}
-
-/// Plays `cases` cases, or so many as the environment says.
 fn run(teller: Teller, cases: u64) {
-    let one = number("TAILSPOOL_SEED");
-    let cases = one.map_or_else(|| number("TAILSPOOL_CASES").unwrap_or(cases), |_| 1);
-    let first = number("TAILSPOOL_FIRST").unwrap_or(0);
-    let failures_max = number("TAILSPOOL_FAILURES").unwrap_or(1);
-    let (counts, next, begun) = (Counts::default(), AtomicU64::new(0), Instant::now());
-    let (stopped, failed) = (AtomicBool::new(false), std::sync::Mutex::new(Vec::new()));
-    let work = || {
-        while !stopped.load(Ordering::Relaxed) {
-            let case = next.fetch_add(1, Ordering::Relaxed);
-            if case >= cases {
-                return;
-            }
-            let seed = one.unwrap_or_else(|| seed_of(first + case));
-            let (manner, actions) = drawn(seed, teller);
-            if let Err(failure) = play(manner, &actions, &counts) {
-                let mut failed = failed.lock().unwrap();
-                failed.push(report(seed, &shrunk(manner, actions, failure)));
-                stopped.store(failed.len() as u64 >= failures_max, Ordering::Relaxed);
-            }
-        }
+    let counts = Counts::default();
+    let hunt = Hunt {
+        program: "model",
+        drawn: &|seed| drawn(seed, teller),
+        play: &|manner, actions: &[Action]| play(manner, actions, &counts),
+        told: &told,
     };
-    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
-    let (seconds, cases) = (begun.elapsed().as_secs_f64(), counts.cases.into_inner());
-    #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
-    let a_second = (cases * ACTIONS as u64) as f64 / seconds;
-    println!(
-        "{teller:?}: {cases} cases in {seconds:.1} s, {a_second:.0} actions a second; {} of {} answers were open",
-        counts.open.into_inner(),
-        counts.asked.into_inner()
-    );
-    let failed = failed.into_inner().unwrap();
-    assert!(failed.is_empty(), "{}", failed.join("\n----\n"));
+    hunt.run(cases, &|Hunted { cases, seconds }| {
+        #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
+        let a_second = (cases * ACTIONS as u64) as f64 / seconds;
+        println!(
+            "{teller:?}: {cases} cases in {seconds:.1} s, {a_second:.0} actions a second; {} of {} answers were open",
+            counts.open.load(Ordering::Relaxed),
+            counts.asked.load(Ordering::Relaxed)
+        );
+    });
 }
 
 #[test]

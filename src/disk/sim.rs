@@ -24,6 +24,13 @@ pub enum Fault {
     Eio,
     /// From here on there is no room: a write does half of its work and fails with ENOSPC, a create fails.
     Full,
+    /// A write does half of its work and says so, once; other operations as [`Fault::Eio`].
+    Short,
+    /// The operation is interrupted before it did anything, once.
+    Interrupted,
+    /// A sync of a file fails with EIO, once, and what it should have made durable never is, though every later sync
+    /// says so: the kernel has dropped the pages (fsync(2)). Other operations as [`Fault::Eio`].
+    SyncLies,
 }
 
 /// What a crash leaves of that which was written and not synced.
@@ -39,10 +46,14 @@ pub enum Loss {
     Names,
     /// Power was lost: names are there, and the first half of the bytes that were not synced.
     Half,
+    /// Power was lost: of all that no sync forbids to be lost, what the dice say. Each change of a name that was not
+    /// synced was done or not, whatever other names changed before it; of each file each sector that was not synced is old or new, and
+    /// its length is one that it had, or one between.
+    Drawn(u64),
 }
 
 impl Loss {
-    /// All of them.
+    /// All of them but the drawn ones.
     pub const ALL: [Self; 5] = [Self::Nothing, Self::Everything, Self::Bytes, Self::Names, Self::Half];
 }
 
@@ -56,6 +67,8 @@ struct State {
     /// Names as a process sees them, and as they are after a loss of power.
     names: BTreeMap<PathBuf, u64>,
     names_synced: BTreeMap<PathBuf, u64>,
+    /// What was done to names and not synced, in order.
+    renames: Vec<NameChange>,
     directories: BTreeSet<PathBuf>,
     locks: BTreeMap<u64, u64>,
     next_inode: u64,
@@ -70,10 +83,94 @@ struct State {
     room: Option<u64>,
 }
 
+/// Names that change at once: each shows this file from now on, or nothing.
+type NameChange = Vec<(PathBuf, Option<u64>)>;
+
 #[derive(Debug, Clone, Default)]
 struct Content {
     written: Vec<u8>,
     synced: Vec<u8>,
+    /// Sectors that a failed sync has dropped: they count as synced and are not, until they are written again.
+    dropped: BTreeSet<usize>,
+}
+
+/// Bytes that a medium writes at once.
+const SECTOR_BYTES: usize = 512;
+
+impl Content {
+    fn touch(&mut self, from: usize, to: usize) {
+        self.dropped
+            .retain(|sector| sector * SECTOR_BYTES >= to || (sector + 1) * SECTOR_BYTES <= from);
+    }
+
+    /// What a sync makes durable.
+    fn durable(&self) -> Vec<u8> {
+        let mut bytes = self.written.clone();
+        for sector in &self.dropped {
+            let place = sector_of(*sector, bytes.len());
+            let old = &self.synced[sector_of(*sector, self.synced.len())];
+            let kept = old.len().min(place.len());
+            bytes[place.clone()].fill(0);
+            bytes[place.start..place.start + kept].copy_from_slice(&old[..kept]);
+        }
+        bytes
+    }
+
+    /// Sectors of which the medium holds something else.
+    fn unsynced(&self) -> impl Iterator<Item = usize> {
+        let sectors = 0..self.written.len().div_ceil(SECTOR_BYTES);
+        sectors.filter(|sector| {
+            let place = sector_of(*sector, self.written.len());
+            self.synced.get(place.clone()) != Some(&self.written[place])
+        })
+    }
+
+    /// What a loss of power leaves, as the dice say.
+    fn drawn(&self, dice: &mut Dice) -> Vec<u8> {
+        let (synced, written) = (self.synced.len(), self.written.len());
+        let (shorter, longer) = (synced.min(written), synced.max(written));
+        let length = match dice.below(4) {
+            0 => synced,
+            1 => written,
+            2 => shorter + dice.below(longer - shorter + 1),
+            // Allocated by sectors.
+            _ => shorter.max(longer - longer % SECTOR_BYTES),
+        };
+        let all_or_none = dice.below(3);
+        let mut bytes = self.synced.clone();
+        bytes.resize(longer, 0);
+        for sector in 0..written.div_ceil(SECTOR_BYTES) {
+            let place = sector_of(sector, written);
+            let is_new = match all_or_none {
+                0 => true,
+                1 => false,
+                _ => dice.below(2) == 0,
+            };
+            if is_new && !self.dropped.contains(&sector) {
+                bytes[place.clone()].copy_from_slice(&self.written[place]);
+            }
+        }
+        bytes.truncate(length);
+        bytes
+    }
+}
+
+fn sector_of(sector: usize, length: usize) -> std::ops::Range<usize> {
+    let start = sector * SECTOR_BYTES;
+    start.min(length)..(start + SECTOR_BYTES).min(length)
+}
+
+/// The generator splitmix64.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let drawn = (mixed ^ (mixed >> 31)) % bound as u64;
+        usize::try_from(drawn).unwrap_or(0)
+    }
 }
 
 impl State {
@@ -91,6 +188,7 @@ enum Go {
     WholeThenCrash,
     HalfThenCrash,
     HalfThenFull,
+    HalfThenShort,
 }
 
 fn crash_error() -> io::Error {
@@ -114,6 +212,18 @@ impl SimDisk {
     pub fn plan(&self, operation: u64, fault: Fault) {
         let mut state = self.state();
         state.plan = Some((state.operations + operation, fault));
+    }
+
+    /// Takes back a plan that did not come yet.
+    pub fn unplan(&self) {
+        self.state().plan = None;
+    }
+
+    /// Whether a planned fault has come.
+    #[must_use]
+    pub fn is_faulty(&self) -> bool {
+        let state = self.state();
+        state.plan.is_some_and(|(at, _)| at < state.operations)
     }
 
     /// How many operations were done or tried.
@@ -150,17 +260,29 @@ impl SimDisk {
         let mut state = self.state().clone();
         state.locks.clear();
         (state.plan, state.crashed, state.full) = (None, false, false);
-        if matches!(loss, Loss::Everything | Loss::Names) {
-            state.names = state.names_synced.clone();
+        if loss == Loss::Nothing {
+            // What was not synced is not synced by it.
+            return Self(Arc::new(Mutex::new(state)));
+        }
+        let mut dice = Dice(if let Loss::Drawn(seed) = loss { seed } else { 0 });
+        match loss {
+            Loss::Everything | Loss::Names => state.names = state.names_synced.clone(),
+            Loss::Drawn(_) => state.names = state.drawn_names(&mut dice),
+            Loss::Nothing | Loss::Bytes | Loss::Half => {}
         }
         for content in state.files.values_mut() {
             match loss {
-                Loss::Nothing | Loss::Names => {}
+                Loss::Nothing => {}
+                // A sync that lied is found out.
+                Loss::Names => content.written = content.durable(),
                 Loss::Everything | Loss::Bytes => content.written = content.synced.clone(),
                 Loss::Half => content.written = half_synced(content),
+                Loss::Drawn(_) => content.written = content.drawn(&mut dice),
             }
             content.synced = content.written.clone();
+            content.dropped.clear();
         }
+        state.renames.clear();
         state.names_synced = state.names.clone();
         Self(Arc::new(Mutex::new(state)))
     }
@@ -178,6 +300,44 @@ fn half_synced(content: &Content) -> Vec<u8> {
 }
 
 impl State {
+    /// The names as the dice say: each change that was not synced was done or not. What a name shows is something that it
+    /// showed at some time: where one change of it was not done, no later one was.
+    fn drawn_names(&self, dice: &mut Dice) -> BTreeMap<PathBuf, u64> {
+        let mut names = self.names_synced.clone();
+        let (manner, kept) = (dice.below(4), dice.below(self.renames.len() + 1));
+        let mut undone = BTreeSet::new();
+        for (at, change) in self.renames.iter().enumerate() {
+            let is_done = match manner {
+                0 => true,
+                // As a journal does it: nothing without what came before.
+                1 => at < kept,
+                _ => dice.below(2) == 0,
+            };
+            if !is_done || change.iter().any(|(name, _)| undone.contains(name)) {
+                undone.extend(change.iter().map(|(name, _)| name));
+                continue;
+            }
+            for (name, shown) in change {
+                match shown {
+                    Some(inode) => names.insert(name.clone(), *inode),
+                    None => names.remove(name),
+                };
+            }
+        }
+        names
+    }
+
+    /// Changes names at once. Across directories each one is synced with its own.
+    fn change_names(&mut self, change: NameChange) {
+        for (name, shown) in &change {
+            match shown {
+                Some(inode) => self.names.insert(name.clone(), *inode),
+                None => self.names.remove(name),
+            };
+        }
+        self.renames.push(change);
+    }
+
     fn begin(&mut self, is_write: bool, needs_room: bool) -> io::Result<Go> {
         if self.crashed {
             return Err(crash_error());
@@ -194,7 +354,9 @@ impl State {
                 return Err(crash_error());
             }
             Some(Fault::CrashAfter) => return Ok(Go::WholeThenCrash),
-            Some(Fault::Eio) => return Err(Errno::IO.into()),
+            Some(Fault::Short) if is_write => return Ok(Go::HalfThenShort),
+            Some(Fault::Eio | Fault::Short | Fault::SyncLies) => return Err(Errno::IO.into()),
+            Some(Fault::Interrupted) => return Err(Errno::INTR.into()),
             Some(Fault::Full) => self.full = true,
             None => {}
         }
@@ -213,7 +375,13 @@ impl State {
                 Err(crash_error())
             }
             Go::HalfThenFull => Err(Errno::NOSPC.into()),
+            Go::HalfThenShort => Err(io::ErrorKind::WriteZero.into()),
         }
+    }
+
+    /// Whether the next operation is a sync that will lie from then on.
+    fn lies_next(&self) -> bool {
+        self.plan == Some((self.operations, Fault::SyncLies))
     }
 
     /// For what only reads.
@@ -265,7 +433,7 @@ impl Disk for SimDisk {
                 state.next_inode += 1;
                 let inode = state.next_inode;
                 state.files.insert(inode, Content::default());
-                state.names.insert(path.to_owned(), inode);
+                state.change_names(vec![(path.to_owned(), Some(inode))]);
                 state.end(go)?;
                 inode
             }
@@ -293,8 +461,7 @@ impl Disk for SimDisk {
         let mut state = self.state();
         let inode = state.inode(from)?;
         let go = state.begin(false, false)?;
-        state.names.remove(from);
-        state.names.insert(to.to_owned(), inode);
+        state.change_names(vec![(from.to_owned(), None), (to.to_owned(), Some(inode))]);
         state.end(go)
     }
 
@@ -302,7 +469,7 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.inode(path)?;
         let go = state.begin(false, false)?;
-        state.names.remove(path);
+        state.change_names(vec![(path.to_owned(), None)]);
         state.end(go)
     }
 
@@ -318,6 +485,10 @@ impl Disk for SimDisk {
             .map(|(name, inode)| (name.clone(), *inode))
             .collect();
         state.names_synced.extend(synced);
+        for change in &mut state.renames {
+            change.retain(|(name, _)| !here(name));
+        }
+        state.renames.retain(|change| !change.is_empty());
         state.end(go)
     }
 
@@ -371,11 +542,13 @@ impl DiskFile for SimFile {
         let go = state.begin(true, true)?;
         let length = match go {
             Go::Whole | Go::WholeThenCrash => bytes.len(),
-            Go::HalfThenCrash | Go::HalfThenFull => bytes.len() / 2,
+            Go::HalfThenCrash | Go::HalfThenFull | Go::HalfThenShort => bytes.len() / 2,
         };
-        let written = &mut state.content(self.inode).written;
+        let content = state.content(self.inode);
         let start = usize::try_from(offset).map_err(io::Error::other)?;
         let end = start + length;
+        content.touch(start.min(content.written.len()), end);
+        let written = &mut content.written;
         if written.len() < end {
             written.resize(end, 0);
         }
@@ -385,9 +558,13 @@ impl DiskFile for SimFile {
 
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.disk.state();
+        if state.lies_next() {
+            let content = state.content(self.inode);
+            content.dropped = content.unsynced().chain(content.dropped.iter().copied()).collect();
+        }
         let go = state.begin(false, false)?;
         let content = state.content(self.inode);
-        content.synced = content.written.clone();
+        content.synced = content.durable();
         state.end(go)
     }
 
@@ -395,7 +572,9 @@ impl DiskFile for SimFile {
         let mut state = self.disk.state();
         let go = state.begin(false, false)?;
         let length = usize::try_from(length).map_err(io::Error::other)?;
-        state.content(self.inode).written.resize(length, 0);
+        let content = state.content(self.inode);
+        content.touch(length.min(content.written.len()), usize::MAX);
+        content.written.resize(length, 0);
         state.end(go)
     }
 
@@ -490,6 +669,88 @@ mod tests {
                 "{fault:?}"
             );
             assert_eq!(file.write_at(b"1234", 0).is_ok(), again, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn a_drawn_loss_keeps_what_was_synced_and_all_that_may_be_left_of_the_rest_comes() {
+        let disk = SimDisk::new();
+        let [a, b] = ["a", "b"].map(Path::new);
+        let mut file = disk.create(a).unwrap();
+        file.write_at(&[1; 600], 0).unwrap();
+        file.sync().unwrap();
+        disk.sync_dir(Path::new("")).unwrap();
+        file.write_at(&[2; 1500], 600).unwrap();
+        disk.rename(a, b).unwrap();
+        drop(disk.create(a).unwrap());
+        let mut seen = BTreeSet::new();
+        for seed in 0..2000 {
+            let after = disk.after_crash(Loss::Drawn(seed));
+            let (at_a, at_b) = (content(&after, "a"), content(&after, "b"));
+            let old = at_b.clone().or_else(|| at_a.clone()).unwrap();
+            assert!(
+                old.len() >= 600 && old[..600] == [1; 600],
+                "{seed}: what was synced stands"
+            );
+            assert!(old[600..].iter().all(|byte| [0, 2].contains(byte)), "{seed}");
+            let sectors: Vec<_> = (0..old.len().div_ceil(SECTOR_BYTES))
+                .map(|sector| old[sector_of(sector, old.len())].ends_with(&[2]))
+                .collect();
+            seen.insert((
+                at_a.is_some(),
+                at_a.is_some_and(|new| new.is_empty()),
+                at_b.is_some(),
+                sectors,
+            ));
+        }
+        let has = |names: (bool, bool, bool)| seen.iter().any(|(a, new, b, _)| (*a, *new, *b) == names);
+        for names in [(true, false, false), (false, false, true), (true, true, true)] {
+            assert!(has(names), "{names:?}");
+        }
+        // Torn: a later sector stands, an earlier one does not.
+        assert!(seen.iter().any(|(.., sectors)| sectors.ends_with(&[false, true])));
+        assert!(seen.iter().any(|(.., sectors)| sectors.ends_with(&[true, false])));
+    }
+
+    #[test]
+    fn what_a_failed_sync_dropped_is_never_durable_though_later_syncs_say_so() {
+        let disk = SimDisk::new();
+        let mut file = disk.create(Path::new("a")).unwrap();
+        disk.sync_dir(Path::new("")).unwrap();
+        file.write_at(&[1; 512], 0).unwrap();
+        disk.plan(0, Fault::SyncLies);
+        assert!(file.sync().is_err());
+        file.write_at(&[2; 512], 512).unwrap();
+        file.sync().unwrap();
+        let left = |disk: &SimDisk| content(&disk.after_crash(Loss::Everything), "a").unwrap();
+        assert_eq!(
+            left(&disk),
+            [[0; 512], [2; 512]].concat(),
+            "the second sync says that all is well"
+        );
+        let restarted = disk.after_crash(Loss::Nothing);
+        assert_eq!(
+            content(&restarted, "a").unwrap(),
+            [[1; 512], [2; 512]].concat(),
+            "pages are in memory still"
+        );
+        assert_eq!(left(&restarted), [[0; 512], [2; 512]].concat());
+        file.write_at(&[3; 1], 0).unwrap();
+        file.sync().unwrap();
+        assert_eq!(left(&disk)[..2], [3, 1], "what is written again is synced again");
+    }
+
+    #[test]
+    fn a_short_write_and_an_interruption_say_so() {
+        let disk = SimDisk::new();
+        let mut file = disk.create(Path::new("a")).unwrap();
+        for (fault, kind, left) in [
+            (Fault::Interrupted, io::ErrorKind::Interrupted, &b""[..]),
+            (Fault::Short, io::ErrorKind::WriteZero, b"12"),
+        ] {
+            disk.plan(0, fault);
+            assert_eq!(file.write_at(b"1234", 0).unwrap_err().kind(), kind);
+            assert_eq!(content(&disk, "a").unwrap(), left);
         }
     }
 }
