@@ -212,8 +212,9 @@ impl Writers {
                 };
                 let length = old[*start..].iter().take_while(|byte| **byte != b'\n').count();
                 self.lines += 1;
-                let text = format!("{:0length$}", self.lines);
-                let text = &text.as_bytes()[text.len() - length..];
+                // It differs where it begins.
+                let text = format!("{:=<length$}", format!("{}:", self.lines));
+                let text = &text.as_bytes()[..length];
                 content[*start..start + length].copy_from_slice(text);
                 hidden = (*start > 0).then(|| text.to_vec());
                 content
