@@ -198,7 +198,7 @@ fn no_name_of_an_agents_directory_drives_the_terminal() {
 #[test]
 fn no_value_of_a_config_file_drives_the_terminal_when_it_is_printed() {
     let sandbox = Sandbox::new();
-    let odd = r"a\u001b[31m\n\u009b\u007f\u202e\u2066b";
+    let odd = r"a\u001b(31m\n\u009b\u007f\u202e\u2066b";
     let text = format!(
         "home = \"~/{odd}\"\nroots = [\"~/logs/{odd}\"]\nscope = [\"~\"]\nglob = [\"{odd}*\"]\nexclude = [\"~/{odd}/*\"]\n"
     );
@@ -221,7 +221,7 @@ fn no_value_of_a_config_file_drives_the_terminal_when_it_is_printed() {
             let table: toml::Table = ended.text().parse().unwrap();
             Value::from(table["home"].as_str().unwrap())
         };
-        let home = sandbox.path("user/a\u{1b}[31m\n\u{9b}\u{7f}\u{202e}\u{2066}b");
+        let home = sandbox.path("user/a\u{1b}(31m\n\u{9b}\u{7f}\u{202e}\u{2066}b");
         assert_eq!(read, home.to_str().unwrap(), "{ended:#?}");
     }
 }
