@@ -186,7 +186,7 @@ fn no_name_of_an_agents_directory_drives_the_terminal() {
         };
         let found = run(&["-vv", "discover"]);
         harmless(&found);
-        assert!(found.text().contains("claude"), "{found:#?}");
+        assert!(found.text().contains("Claude"), "{found:#?}");
         assert_eq!(found.count("[discover.settings]"), 1, "{found:#?}");
         let watched = run(&["-vv", "watch", "--once", "--events"]).exits(0);
         harmless(&watched);
@@ -218,8 +218,9 @@ fn no_value_of_a_config_file_drives_the_terminal_when_it_is_printed() {
             assert_eq!(json["file"], path);
             json["settings"]["home"]["value"].clone()
         } else {
-            let table: toml::Table = ended.text().parse().unwrap();
-            Value::from(table["home"].as_str().unwrap())
+            let table = toml::de::DeTable::parse(ended.text()).unwrap();
+            let table = table.get_ref();
+            Value::from(table["home"].get_ref().as_str().unwrap())
         };
         let home = sandbox.path("user/a\u{1b}(31m\n\u{9b}\u{7f}\u{202e}\u{2066}b");
         assert_eq!(read, home.to_str().unwrap(), "{ended:#?}");
