@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::disk::{Disk, DiskFile, OsDisk};
 use crate::error::{Error, ErrorKind};
 use crate::limits::LOCK_PATIENCE;
+use crate::show::Shown;
 
 /// Held by `flock` while a watcher runs.
 pub const LOCK: &str = "lock";
@@ -144,6 +145,15 @@ pub fn refuse_network(disk: &OsDisk) -> Result<(), Error> {
             .at(path)
             .because(format!("{kind} gives no lock and no rename that can be relied on"))
             .hint("choose a home on a local disk, or insist with --allow-network-home; in a program, with `allow_network_home`")),
+    }
+}
+
+/// Says so when others may write in the home: they can remove what is in it, or put something in its place.
+pub fn tell_of_others(disk: &OsDisk) {
+    if disk.is_writable_by_others() {
+        let shown = Shown::path(&disk.show(Path::new(""))).to_string();
+        log::warn!(code = "home.open_to_others", path = shown.as_str();
+            "others may write in {shown}: they can remove what is in it and change what is captured; close it with chmod go-w");
     }
 }
 

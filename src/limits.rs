@@ -10,6 +10,9 @@ pub const WINDOW_BYTES_MAX: usize = 1024;
 /// A line that does not fit is streamed from its file, so this also bounds the memory that a line takes.
 pub const READ_BYTES: usize = 1024 * 1024;
 
+/// Bytes of an unknown `schema_version` that are shown; what is longer is none, and may be a piece of a line.
+pub const VERSION_SHOWN_BYTES_MAX: usize = 16;
+
 /// Bytes that one file may take of a pass before the next file has its turn.
 pub const TURN_BYTES: u64 = 4 * 1024 * 1024;
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -23,6 +23,7 @@ use crate::pure::commit::COMMIT_PREFIX;
 use crate::pure::fold::{Fold, Mark};
 use crate::pure::name::{Batch, Name, single};
 use crate::queue::claim;
+use crate::show::Shown;
 use crate::waiting::says_captured;
 
 /// A home that is ours and repaired.
@@ -180,7 +181,7 @@ fn check_tail(disk: &dyn Disk, segment: u32, from: u64, high_water: Ulid) -> Res
     if let Some(name) = untold.map(|(name, _)| name).find(is_ours) {
         let what = format!(
             "what follows byte {from} is not whole, and {} says that it was captured, but no commit names it",
-            name.display()
+            Shown::name(name)
         );
         return Err(damaged(disk, segment, what));
     }
@@ -225,7 +226,7 @@ fn names(disk: &dyn Disk) -> Result<BTreeMap<OsString, Name>, Error> {
 /// page cache, or whose sync failed, must not be acted on before it is durable.
 fn rewrite_segment(disk: &dyn Disk, segment: u32, length: u64) -> Result<(), Error> {
     let path = segment_path(segment);
-    let temporary = PathBuf::from(format!("{}.tmp", path.display()));
+    let temporary = path.with_extension("jsonl.tmp");
     copy_prefix(disk, &path, &temporary, length).map_err(|cause| {
         // What was copied so far would only take room; the next start makes it anew.
         let _ = cursors::remove(disk, &temporary);
@@ -336,7 +337,10 @@ fn discard(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     if disk.open(path, false)?.try_lock()? {
         disk.unlink(path)
     } else {
-        log::warn!("{} is locked by another process and stays", disk.show(path).display());
+        log::warn!(
+            "{} is locked by another process and stays",
+            Shown::path(&disk.show(path))
+        );
         Ok(())
     }
 }

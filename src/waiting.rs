@@ -15,6 +15,7 @@ use crate::disk::Disk;
 use crate::limits::{ENVELOPE_IN_MEMORY_BYTES, PIECE_BYTES};
 use crate::pure::name::Name;
 use crate::pure::record::{SCHEMA_VERSION, SURFACE, ulid_of};
+use crate::show::json_error;
 
 /// Why a file is not well.
 #[derive(Debug)]
@@ -138,7 +139,7 @@ impl<'a, S: DeserializeOwned> Waiting<'a, S> {
             if error.is_io() {
                 Trouble::Unclear(format!("it cannot be read: {error}"))
             } else {
-                damaged(error)
+                damaged(json_error(&error))
             }
         })?;
         if long.schema_version != SCHEMA_VERSION {
@@ -276,7 +277,7 @@ fn parse<S: DeserializeOwned>(line: &[u8]) -> Result<Record<S>, Trouble> {
     }
     let whole: Whole<'_, S> = serde_json::from_slice(line).map_err(|error| match version_of(line) {
         Some(version) if version != SCHEMA_VERSION => unknown_version(version),
-        _ => damaged(error),
+        _ => damaged(json_error(&error)),
     })?;
     if whole.schema_version != SCHEMA_VERSION {
         return Err(unknown_version(whole.schema_version));

@@ -1,7 +1,7 @@
 //! `tailspool config`.
 
 use super::options::SettingsArgs;
-use super::{Common, Exit, print};
+use super::{Common, Exit, json, print};
 use crate::config::{to_json, to_toml};
 use crate::error::Error;
 
@@ -20,7 +20,7 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     let settings = args.settings.settings(common)?;
     let place = common.config_place()?;
     print(if args.json {
-        to_json(&settings, &place).to_string()
+        json(&to_json(&settings, &place))?
     } else {
         to_toml(&settings, &place)
     })?;

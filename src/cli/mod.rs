@@ -218,10 +218,10 @@ fn tilde(path: &str) -> String {
     }
 }
 
-/// A value as one line of JSON.
+/// A value as one line of JSON that drives no terminal.
 fn json(value: &impl serde::Serialize) -> Result<String, Error> {
     let failed = |cause| Error::new(ErrorKind::Failed, "cannot write it as JSON").because(cause);
-    serde_json::to_string(value).map_err(failed)
+    serde_json::to_string(value).map(crate::show::json).map_err(failed)
 }
 
 /// Prints one line of JSON for each of them.

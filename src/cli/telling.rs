@@ -92,7 +92,10 @@ impl<'a> Telling<'a> {
         let how = match (waiting, elsewhere) {
             (0, _) => String::new(),
             (_, None) => "; read with: tailspool drain --peek".to_owned(),
-            (_, Some(home)) => format!("; read with: tailspool drain --peek --home {}", home.display()),
+            (_, Some(home)) => format!(
+                "; read with: tailspool drain --peek --home {}",
+                crate::show::Shown::path(home)
+            ),
         };
         let left = match outcome.left_bytes {
             left if left > 0 && outcome.overview.at_work => format!("; {} are left for the next run", bytes(left)),

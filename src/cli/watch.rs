@@ -16,11 +16,11 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Begin, Origin, Settings};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, ErrorKind};
-use crate::home::{refuse_network, user_home};
+use crate::home::{refuse_network, tell_of_others, user_home};
 use crate::limits::HOT_INTERVAL;
 use crate::pure::ulids::system_random;
 use crate::queue::depth::QueueLimits;
-use crate::show::{bytes, count};
+use crate::show::{bytes, count, json};
 use crate::source::roots;
 use crate::source::tailer::SourceOptions;
 use crate::source::tree::OsTree;
@@ -59,6 +59,7 @@ pub(super) fn run(common: &Common, args: Args) -> Result<Exit, Error> {
     if !settings.allow_network_home.value {
         refuse_network(&disk)?;
     }
+    tell_of_others(&disk);
     let place = disk
         .place()
         .map_err(|cause| Error::io("cannot look at the home", &home, cause))?;
@@ -152,9 +153,9 @@ fn event_printer() -> impl FnMut(&crate::event::Event) {
         if !open {
             return;
         }
-        let mut out = std::io::stdout().lock();
-        let printed = serde_json::to_writer(&mut out, event).map_err(std::io::Error::from);
-        if let Err(error) = printed.and_then(|()| out.write_all(b"\n")) {
+        let line = serde_json::to_string(event).map(|text| json(text) + "\n");
+        let printed = line.map_err(std::io::Error::from);
+        if let Err(error) = printed.and_then(|line| std::io::stdout().lock().write_all(line.as_bytes())) {
             open = false;
             log::warn!("no more events are printed: {error}; capturing goes on");
         }

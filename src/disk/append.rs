@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Disk, DiskFile};
 use crate::limits::{APPEND_REOPEN_MAX, LOCK_PATIENCE, PIECE_BYTES};
+use crate::show::Shown;
 
 /// Appends `lines`, each of which ends with a newline, and syncs them; returns the offset of the first one.
 ///
@@ -26,7 +27,7 @@ pub fn append_lines(disk: &dyn Disk, path: &Path, lines: &[u8]) -> io::Result<u6
     // The lock is held until the outcome is known: what is taken back must not be somebody else's.
     if let Err(error) = file.write_at(lines, end).and_then(|()| file.sync()) {
         if let Err(worse) = file.truncate(end) {
-            log::info!("{} keeps an unfinished line: {worse}", disk.show(path).display());
+            log::info!("{} keeps an unfinished line: {worse}", Shown::path(&disk.show(path)));
         }
         return Err(error);
     }

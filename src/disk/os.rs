@@ -69,6 +69,13 @@ impl OsDisk {
         now == rustix::fs::fstat(&self.home).map(identity)
     }
 
+    /// Whether its permissions let others than its owner write in it.
+    #[must_use]
+    pub fn is_writable_by_others(&self) -> bool {
+        let others = Mode::WGRP | Mode::WOTH;
+        rustix::fs::fstat(&self.home).is_ok_and(|stat| Mode::from_raw_mode(stat.st_mode).intersects(others))
+    }
+
     /// Opens a directory in the home; the empty path is the home. A symlink is not followed.
     pub fn open_dir(&self, path: &Path) -> io::Result<OwnedFd> {
         let path = if path.as_os_str().is_empty() {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::Disk;
 use crate::error::Error;
+use crate::show::Shown;
 
 /// What a file that can be made anew turned out to be.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub fn load_or_move_aside<T>(
     if let Loaded::Damaged(why) = &loaded {
         let aside = move_aside(disk, path, now)?;
         log::warn!(code = code, cause = why.as_str();
-            "{} is damaged ({why}); it is now {}", disk.show(path).display(), aside.display());
+            "{} is damaged ({why}); it is now {}", Shown::path(&disk.show(path)), Shown::path(&aside));
     }
     Ok(loaded)
 }

@@ -14,6 +14,7 @@ use super::backlog::Spilled;
 use super::names::{Found, SpillName, in_overflow, lock_of};
 use crate::disk::{Disk, DiskFile};
 use crate::home::OVERFLOW;
+use crate::show::Shown;
 
 /// The files of one earlier writer, held as long as this lives.
 pub(super) struct Claim {
@@ -47,7 +48,7 @@ pub(super) fn adopt(disk: &dyn Disk) -> io::Result<(Vec<Claim>, Vec<Spilled>)> {
             }
             Ok(None) => {}
             Err(error) => log::warn!(code = "provenance.spill_unreadable";
-                "{} cannot be claimed, and what it stands for waits: {error}", disk.show(&lock_of(owner)).display()),
+                "{} cannot be claimed, and what it stands for waits: {error}", Shown::path(&disk.show(&lock_of(owner)))),
         }
     }
     Ok((claims, files))
@@ -110,7 +111,7 @@ fn earlier(name: &SpillName) -> Spilled {
 
 fn remove(disk: &dyn Disk, path: &Path) {
     if let Err(error) = disk.unlink(path) {
-        log::info!("{} stays: {error}", disk.show(path).display());
+        log::info!("{} stays: {error}", Shown::path(&disk.show(path)));
     }
 }
 

@@ -11,6 +11,7 @@ use super::adopt::lock;
 use super::names::{SpillName, in_overflow, lock_of};
 use crate::disk::{Disk, DiskFile};
 use crate::home::OVERFLOW;
+use crate::show::Shown;
 
 /// How often a lock file of our own is looked for.
 const OWNER_TRIES: u32 = 16;
@@ -96,7 +97,7 @@ impl Spill {
         for path in [temporary(name), in_overflow(name)] {
             match self.disk.unlink(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    log::info!("{} stays: {error}", self.disk.show(&path).display());
+                    log::info!("{} stays: {error}", Shown::path(&self.disk.show(&path)));
                 }
                 _ => {}
             }
@@ -112,7 +113,7 @@ impl Spill {
         if self.lock.is_some() && !files_left {
             let path = lock_of(self.owner);
             if let Err(error) = self.disk.unlink(&path) {
-                log::info!("{} stays: {error}", self.disk.show(&path).display());
+                log::info!("{} stays: {error}", Shown::path(&self.disk.show(&path)));
             }
         }
     }

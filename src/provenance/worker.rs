@@ -13,6 +13,7 @@ use super::store::StoreError;
 use super::{Pair, ProvenanceStore, adopt, quarantine};
 use crate::disk::Disk;
 use crate::limits::SPILL_READ_TRIES;
+use crate::show::Shown;
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
@@ -74,12 +75,12 @@ impl Worker {
             Ok(chunk) => self.chunk(name, &chunk),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 log::warn!(code = "provenance.spill_unreadable";
-                    "{} was removed by somebody else", self.disk.show(&in_overflow(name)).display());
+                    "{} was removed by somebody else", Shown::path(&self.disk.show(&in_overflow(name))));
                 self.finished(true);
             }
             Err(error) => {
                 log::warn!(code = "provenance.spill_unreadable";
-                    "{} stays for a later process: {error}", self.disk.show(&in_overflow(name)).display());
+                    "{} stays for a later process: {error}", Shown::path(&self.disk.show(&in_overflow(name))));
                 self.finished(true);
             }
         }
@@ -132,11 +133,11 @@ impl Worker {
         if !bad.is_empty() {
             match quarantine::keep(&*self.disk, name, bad) {
                 Ok(kept) => log::warn!(code = "provenance.quarantined";
-                    "lines of a spill file that are no pairs are now in {}", kept.display()),
+                    "lines of a spill file that are no pairs are now in {}", Shown::path(&kept)),
                 Err(error) => {
                     log::warn!(code = "provenance.spill_unreadable";
                         "{} stays, since its damaged lines cannot be set aside: {error}",
-                        self.disk.show(&in_overflow(name)).display());
+                        Shown::path(&self.disk.show(&in_overflow(name))));
                     return false;
                 }
             }
@@ -144,7 +145,7 @@ impl Worker {
         match self.disk.unlink(&in_overflow(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 log::warn!(code = "provenance.spill_unreadable";
-                    "{} stays and will be delivered again: {error}", self.disk.show(&in_overflow(name)).display());
+                    "{} stays and will be delivered again: {error}", Shown::path(&self.disk.show(&in_overflow(name))));
                 false
             }
             _ => true,

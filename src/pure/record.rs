@@ -15,6 +15,7 @@ use ulid::Ulid;
 use crate::pure::identity::Identity;
 use crate::pure::lines::Line;
 use crate::pure::role::{Role, RoleScanner, is_json};
+use crate::show::json_error;
 
 /// The schema version that we write, and the only one that we read.
 pub const SCHEMA_VERSION: u64 = 1;
@@ -338,7 +339,7 @@ impl<'a> Envelope<'a> {
 
     /// The exact bytes of the line: `surface_base64`, else `surface`, else `text`.
     pub fn line(&self) -> Result<Cow<'a, [u8]>, Box<dyn std::error::Error + Send + Sync>> {
-        let record: LineForms<'a> = serde_json::from_str(self.record.get())?;
+        let record: LineForms<'a> = serde_json::from_str(self.record.get()).map_err(|error| json_error(&error))?;
         if let Some(base64) = record.exact {
             return Ok(STANDARD.decode(base64.as_bytes())?.into());
         }

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::home::{PENDING, pending};
 use crate::limits::{CLAIM_RETRY, ORPHANS_HELD};
 use crate::pure::name::{Name, lock_of};
+use crate::show::Shown;
 
 /// A claimed batch. Dropping the claim gives it up; the lock file stays beside a batch that stays.
 pub struct Claim<'a> {
@@ -101,7 +102,7 @@ impl<'a> Claim<'a> {
             .and_then(|text| file.write_at(&text, 0).and_then(|()| file.truncate(text.len() as u64)));
         if let Err(error) = written {
             log::warn!(code = "queue.progress_lost";
-                "how far {} was handed out cannot be kept, so its first records come again: {error}", self.disk.show(&self.batch).display());
+                "how far {} was handed out cannot be kept, so its first records come again: {error}", Shown::path(&self.disk.show(&self.batch)));
         }
     }
 
@@ -114,7 +115,7 @@ impl<'a> Claim<'a> {
         }
         let (disk, lock) = (self.disk, self.lock.clone());
         if let Err(error) = self.unlink_lock() {
-            log::info!("{} stays: {error}", disk.show(&lock).display());
+            log::info!("{} stays: {error}", Shown::path(&disk.show(&lock)));
         }
         Ok(())
     }
@@ -172,7 +173,7 @@ pub fn remove_orphans(disk: &dyn Disk) -> Result<(), Error> {
         let still = self::orphans(disk)?;
         for (_lock, name) in held.iter().filter(|(_, name)| still.contains(name)) {
             if let Err(error) = disk.unlink(&pending(name)) {
-                log::info!("{} stays: {error}", disk.show(&pending(name)).display());
+                log::info!("{} stays: {error}", Shown::path(&disk.show(&pending(name))));
             }
         }
     }

@@ -12,9 +12,10 @@ use serde::Deserialize;
 
 use crate::disk::Disk;
 use crate::home::pending;
-use crate::limits::{ENVELOPE_IN_MEMORY_BYTES, PIECE_BYTES};
+use crate::limits::{ENVELOPE_IN_MEMORY_BYTES, PIECE_BYTES, VERSION_SHOWN_BYTES_MAX};
 use crate::pure::name::Name;
 use crate::pure::record::{Envelope, SCHEMA_VERSION};
+use crate::show::json_error;
 
 use super::reader::Broken;
 use long::LongEnvelope;
@@ -95,7 +96,8 @@ impl<'a> Checked<'a> {
                 check(&reader.line, format)?
             };
             if found.last().is_some_and(|before| before.ulid >= ulid) {
-                return Err(Refusal::Damaged(format!("the ULIDs do not rise at {ulid}")));
+                let number = found.len() + 1;
+                return Err(Refusal::Damaged(format!("the ULIDs do not rise at record {number}")));
             }
             found.push(Found { ulid, start, length });
         }
@@ -278,7 +280,7 @@ impl Lines {
 /// Checks one envelope and returns its ULID.
 fn check(line: &[u8], format: Format) -> Result<String, Refusal> {
     version_of(line)?;
-    let envelope = Envelope::parse(line).map_err(|error| Refusal::Damaged(error.to_string()))?;
+    let envelope = Envelope::parse(line).map_err(|error| Refusal::Damaged(json_error(&error)))?;
     known_version(envelope.schema_version)?;
     if format == Format::Raw {
         envelope.line().map_err(|error| Refusal::NotRaw(error.to_string()))?;
@@ -303,8 +305,18 @@ fn version_of(line: &[u8]) -> Result<(), Refusal> {
     match serde_json::from_slice(line) {
         Ok(Version {
             schema_version: Some(version),
-        }) if version != SCHEMA_VERSION => Err(Refusal::Version(version.to_string())),
+        }) if version != SCHEMA_VERSION => Err(Refusal::Version(shown_version(&version))),
         _ => Ok(()),
+    }
+}
+
+/// A version that looks like one; of anything else, which may be a piece of a line, not a word.
+fn shown_version(version: &serde_json::Value) -> String {
+    let text = version.to_string();
+    if text.len() <= VERSION_SHOWN_BYTES_MAX && !text.contains(char::is_alphabetic) {
+        text
+    } else {
+        "no number".into()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::home::{PENDING, pending};
 use crate::limits::{ENVELOPE_IN_MEMORY_BYTES, PIECE_BYTES, PRUNE_STEP_FILES, PRUNE_STEP_RECORDS};
 use crate::pure::entry;
 use crate::pure::name::{Name, named_by, parse_ulid};
+use crate::show::Shown;
 
 /// What was dropped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -164,7 +165,7 @@ fn claim_step<'a, 'd>(
                 });
             }
             Ok(None) => {}
-            Err(error) => log::info!("{} is not dropped: {error}", disk.show(&pending(name)).display()),
+            Err(error) => log::info!("{} is not dropped: {error}", Shown::path(&disk.show(&pending(name)))),
         }
     }
     victims
@@ -187,7 +188,7 @@ fn drop_step(
             }
             Err(error) => log::info!(
                 "{} is not dropped: {error}",
-                disk.show(&pending(&victim.name)).display()
+                Shown::path(&disk.show(&pending(&victim.name)))
             ),
         }
     }
@@ -204,7 +205,7 @@ fn drop_step(
         if let Err(error) = victim.claim.acknowledge() {
             log::info!(
                 "{} is noted as dropped and stays: {error}",
-                disk.show(&pending(&name)).display()
+                Shown::path(&disk.show(&pending(&name)))
             );
             continue;
         }

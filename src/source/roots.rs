@@ -164,7 +164,7 @@ impl Root {
     fn check_against(&self, others: &[Self], home: Option<&Path>) -> Result<(), Error> {
         if let Some(home) = home.filter(|home| self.resolved.starts_with(home)) {
             return Err(usage("a root must not lie in the home:", &self.spec.path)
-                .because(format!("{} is in {}", self.resolved.display(), home.display()))
+                .because(format!("{} is in {}", Shown::path(&self.resolved), Shown::path(home)))
                 .hint("watch the logs where they are written, or choose another home with --home DIR"));
         }
         let overlaps =

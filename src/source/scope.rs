@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, ErrorKind};
+use crate::show::Shown;
 
 /// The code of every scope violation.
 pub const VIOLATION: &str = "watcher.path_scope_violation";
@@ -58,12 +59,16 @@ impl Scope {
         if self.allowed.iter().any(|scope| resolved.starts_with(scope)) {
             return Ok(());
         }
-        let list: Vec<_> = self.allowed.iter().map(|scope| scope.display().to_string()).collect();
+        let list: Vec<_> = self
+            .allowed
+            .iter()
+            .map(|scope| Shown::path(scope).to_string())
+            .collect();
         Err(Error::new(ErrorKind::Scope, "outside the scope:")
             .at(given)
             .because(format!(
                 "{VIOLATION}: it resolves to {}, which is not in {}",
-                resolved.display(),
+                Shown::path(resolved),
                 list.join(", ")
             ))
             .hint("if it is meant, allow it with --scope DIR"))

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::io::Errno;
 
@@ -53,6 +53,9 @@ impl<'a> Finder<'a> {
         let Some(top) = self.scope.holding(path).map(Path::to_owned) else {
             return Standing::Unknown("it is outside the scope; --scope DIR lets it be read".into());
         };
+        if path.components().any(|part| part == Component::ParentDir) {
+            return Standing::Unknown("its path goes up by `..`, as no watcher writes one".into());
+        }
         if self.exclude.may_cover(path) {
             return Standing::Unknown("it is excluded".into());
         }

@@ -7,6 +7,7 @@ use ulid::Ulid;
 
 use crate::limits::{CHANGES_MAX, READ_BYTES};
 use crate::pure::account::{Account, Accounts, Stretch};
+use crate::show::Shown;
 use crate::source::standing::{Finder, Standing, window_stands};
 use crate::source::tree::{Log, read_full};
 
@@ -80,7 +81,7 @@ impl<'a> Sources<'a> {
                     } else {
                         &mut report.files.standing
                     }) += 1;
-                    log::info!("{}: {runs} runs", path.display());
+                    log::info!("{}: {runs} runs", Shown::path(&path));
                     let differing = hashed.differing.len() as u64;
                     report.runs.verified += runs - differing;
                     report.runs.verified_bytes += hashed.equal_bytes;

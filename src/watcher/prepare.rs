@@ -17,7 +17,7 @@ use crate::discover::Discovery;
 use crate::disk::{Disk, HomePlace, OsDisk};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::home::refuse_network;
+use crate::home::{refuse_network, tell_of_others};
 use crate::limits::{HOT_INTERVAL, TIME_MAX};
 use crate::pure::fold::Fold;
 use crate::pure::ulids::system_random;
@@ -181,6 +181,7 @@ fn open_home(home: &Path, network_home: bool) -> Result<(Arc<dyn Disk>, HomePlac
     if !network_home {
         refuse_network(&disk)?;
     }
+    tell_of_others(&disk);
     let place = disk.place();
     let place = place.map_err(|cause| Error::io("cannot look at the home", home, cause))?;
     Ok((Arc::new(disk), place))

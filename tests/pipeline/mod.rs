@@ -265,7 +265,11 @@ pub(crate) struct Meddled<M>(OsTree, Arc<M>, AtomicU64);
 
 impl<M: Meddler> Meddled<M> {
     pub(crate) fn tree(meddler: &Arc<M>) -> Box<dyn Tree> {
-        Box::new(Self(OsTree::default(), Arc::clone(meddler), AtomicU64::new(0)))
+        Self::on(OsTree::default(), meddler)
+    }
+
+    pub(crate) fn on(tree: OsTree, meddler: &Arc<M>) -> Box<dyn Tree> {
+        Box::new(Self(tree, Arc::clone(meddler), AtomicU64::new(0)))
     }
 }
 

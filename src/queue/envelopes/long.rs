@@ -12,6 +12,7 @@ use crate::disk::Disk;
 use crate::limits::PIECE_BYTES;
 use crate::pure::record::{END, SURFACE, SURFACE_BASE64};
 use crate::queue::strings::{copy, skip_string, unescape};
+use crate::show::json_error;
 
 /// Where a long envelope is.
 pub(super) struct LongEnvelope<'a> {
@@ -52,7 +53,7 @@ impl<'a> LongEnvelope<'a> {
             if error.is_io() {
                 Refusal::Unreadable(error.into())
             } else {
-                Refusal::Damaged(error.to_string())
+                Refusal::Damaged(json_error(&error))
             }
         })?;
         known_version(long.schema_version)?;

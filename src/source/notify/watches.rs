@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::notifier::{Interest, Notifier, Told, WatchId, What};
 use super::unwatched::Unwatched;
 use crate::pure::identity::Identity;
+use crate::show::Shown;
 use crate::source::tailer::{Change, Entered, Entering, Hints};
 
 /// What was told since the last look.
@@ -266,7 +267,7 @@ impl Entering for Watches {
                 true
             }
             Err(error) => {
-                log::debug!("{} is not watched for roots: {error}", path.display());
+                log::debug!("{} is not watched for roots: {error}", Shown::path(path));
                 false
             }
         }
