@@ -111,7 +111,8 @@ fn every_name_that_a_file_can_have_is_captured_and_none_drives_a_terminal_nor_br
     let stem = |log: &PathBuf| log.file_stem().unwrap().to_string_lossy().into_owned();
     let mut expected: Vec<_> = logs.iter().flat_map(|log| [stem(log), stem(log)]).collect();
     let mut captured: Vec<_> = sandbox.records().into_iter().map(|record| record.0).collect();
-    (expected.sort(), captured.sort());
+    expected.sort();
+    captured.sort();
     assert_eq!(captured, expected);
     let paths: Vec<Value> = sandbox
         .envelopes()

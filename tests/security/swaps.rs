@@ -20,13 +20,13 @@ use super::support::{self, Sandbox, wait_until_equal};
 struct Swap {
     calls: AtomicUsize,
     at: usize,
-    swap: Box<dyn Fn() + Send + Sync>,
+    act: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Swap {
     fn step(&self) {
         if self.calls.fetch_add(1, Ordering::SeqCst) == self.at {
-            (self.swap)();
+            (self.act)();
         }
     }
 }
@@ -82,7 +82,7 @@ fn swapped(kind: SourceKind, tree: MakeTree, (inside, outside): (&str, &str), at
     let swap = Arc::new(Swap {
         calls: AtomicUsize::new(0),
         at,
-        swap: Box::new(swap),
+        act: Box::new(swap),
     });
     let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
     let clock = TestClock::new();
