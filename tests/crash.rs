@@ -564,7 +564,7 @@ fn cursors_are_made_anew_from_the_ledger_alone_and_a_crash_meanwhile_changes_not
             let mut file = begin.create(Path::new("cursors.json")).unwrap();
             file.write_at(text.as_bytes(), 0).unwrap();
         }
-        let begin = begin.after_crash(Loss::Nothing);
+        let begin = begin.all_synced();
         let undisturbed = begin.after_crash(Loss::Nothing);
         start_and_stop(&undisturbed).unwrap();
         let operations = undisturbed.operations() - begin.operations();

@@ -551,7 +551,7 @@ fn poison_in_every_form_leaves_the_younger_records_to_be_drained() {
         ("falling", &batch, format!("{}\n{}\n", good(next), good(ulid)).into_bytes(), quarantined, "damaged"),
         ("torn", &batch, format!("{}\n{}", good(ulid), &good(next)[..50]).into_bytes(), quarantined, "damaged"),
         ("version 2", &single, good(ulid).replace("_version\":1", "_version\":2").into_bytes(), !quarantined, "its schema_version is 2, and this program knows 1"),
-        ("version x", &batch, format!("{}\n{}\n", good(ulid), good(next).replace("_version\":1", "_version\":\"x\"")).into_bytes(), !quarantined, "schema_version is \"x\""),
+        ("version x", &batch, format!("{}\n{}\n", good(ulid), good(next).replace("_version\":1", "_version\":\"x\"")).into_bytes(), !quarantined, "schema_version is no number"),
     ];
     for (what, name, content, is_quarantined, says) in cases {
         let (disk, _, queue) = simulated(QueueOptions::default());

@@ -287,6 +287,19 @@ impl SimDisk {
         Self(Arc::new(Mutex::new(state)))
     }
 
+    /// A disk of its own with the same on it, all of it durable.
+    #[must_use]
+    pub fn all_synced(&self) -> Self {
+        let mut state = self.after_crash(Loss::Nothing).state().clone();
+        for content in state.files.values_mut() {
+            content.synced = content.written.clone();
+            content.dropped.clear();
+        }
+        state.names_synced = state.names.clone();
+        state.renames.clear();
+        Self(Arc::new(Mutex::new(state)))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -751,7 +751,7 @@ fn a_crash_while_the_spill_is_drained_repeats_pairs_and_loses_none() {
             &format!("{OWNER}-00000002-3.jsonl"),
             &format!("{}bad\n{}", line(5), line(6)),
         );
-        disk.after_crash(Loss::Nothing)
+        disk.all_synced()
     };
     let drain = |disk: &SimDisk| {
         let store = Store::new();
