@@ -711,3 +711,106 @@ fn a_file_that_is_saved_anew_with_the_same_bytes_while_it_is_read_is_no_alarm() 
         "{report:?}"
     );
 }
+
+// What somebody did by hand, with each checksum made right
+
+/// A home with three commits of one file and one of another, drained or not.
+fn with_commits(drained: bool) -> Sandbox {
+    let sandbox = captured(&[("a.jsonl", "one\n"), ("b.jsonl", &long_lines(0..4))]);
+    for text in ["two\n", "three\n"] {
+        append(sandbox.log("a.jsonl"), text);
+        sandbox.once(&[]).exits(0);
+    }
+    if drained {
+        sandbox.drain_raw();
+    }
+    report(&sandbox, 0);
+    sandbox
+}
+
+/// What is found when the ledger says something else.
+fn found_after(drained: bool, change: impl Fn(&mut Vec<(Vec<Entry>, Commit)>)) -> Vec<String> {
+    let sandbox = with_commits(drained);
+    let mut changed = commits(&sandbox);
+    change(&mut changed);
+    write_ledger(&sandbox, &changed);
+    let shown = report(&sandbox, 5);
+    kinds(&shown).into_iter().map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn a_ledger_line_that_was_removed_is_damage() {
+    let sandbox = with_commits(true);
+    let (path, bytes) = sandbox.segment();
+    let lines: Vec<_> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+    assert!(lines.len() >= 8, "there is something to remove: {}", lines.len());
+    for removed in 0..lines.len() {
+        let rest: Vec<_> = (0..lines.len()).filter(|line| *line != removed).map(|line| lines[line]).collect();
+        fs::write(&path, rest.concat()).unwrap();
+        let shown = report(&sandbox, 5);
+        let kinds = kinds(&shown);
+        let is_last = removed == lines.len() - 1;
+        // A last commit without its `commit` line is torn: the snapshot covers more than the ledger.
+        let expected = if is_last { "snapshot" } else { "ledger" };
+        assert!(kinds.contains(&expected), "line {removed}: {shown:#}");
+    }
+}
+
+#[test]
+fn a_run_that_was_removed_from_the_ledger_and_its_checksum_made_right_is_a_hole() {
+    for drained in [false, true] {
+        let removed = |commits: &mut Vec<(Vec<Entry>, Commit)>| {
+            let entries = &mut commits[1].0;
+            let before = entries.len();
+            entries.retain(|entry| !matches!(entry, Entry::Captured(_)));
+            assert_eq!(entries.len() + 1, before);
+        };
+        let found = found_after(drained, removed);
+        assert!(found.contains(&"hole".into()), "drained {drained}: {found:?}");
+    }
+}
+
+#[test]
+fn a_commit_that_was_removed_from_the_ledger_and_its_checksum_made_right_is_a_hole() {
+    for drained in [false, true] {
+        let found = found_after(drained, |commits| drop(commits.remove(1)));
+        assert!(found.contains(&"hole".into()), "drained {drained}: {found:?}");
+    }
+}
+
+#[test]
+fn a_doubled_run_whose_checksum_was_made_right_is_an_overlap() {
+    for drained in [false, true] {
+        let beside = found_after(drained, |commits| {
+            let run = commits[1].0.iter().find(|entry| matches!(entry, Entry::Captured(_)));
+            let run = run.unwrap().clone();
+            commits[1].0.push(run);
+        });
+        assert!(beside.contains(&"overlap".into()), "drained {drained}: {beside:?}");
+        let behind = found_after(drained, |commits| {
+            let again = commits[1].clone();
+            commits.insert(2, again);
+        });
+        assert!(behind.contains(&"overlap".into()), "drained {drained}: {behind:?}");
+    }
+}
+
+#[test]
+fn a_cursor_that_was_set_back_and_its_checksum_made_right_is_found_by_its_file() {
+    let sandbox = with_commits(true);
+    let text = fs::read_to_string(sandbox.home("cursors.json")).unwrap();
+    let id = sandbox.entries("captured").last().unwrap()["file_id"].as_str().unwrap().to_owned();
+    let set_back = |what: &str, from: &str, to: &str| {
+        let body = &text[..text.len() - 78];
+        let changed = body.replacen(from, to, 1);
+        assert_ne!(changed, body, "{what}: {body}");
+        let sum = blake3::hash(changed.as_bytes()).to_hex();
+        fs::write(sandbox.home("cursors.json"), format!("{changed},\"checksum\":\"{sum}\"}}\n")).unwrap();
+        let shown = report(&sandbox, 5);
+        let found = finding(&shown);
+        assert_eq!(found["kind"], "snapshot", "{what}");
+        assert!(found["what"].as_str().unwrap().contains(&id), "{what}: {found:#}");
+    };
+    set_back("the offset", "\"offset\":14,", "\"offset\":8,");
+    set_back("the line", "\"line\":3,", "\"line\":2,");
+}
