@@ -72,7 +72,10 @@ fn every_fixture_tree_is_in_the_tables_of_the_docs_and_every_name_there_is_one()
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/testing.md");
     let docs = fs::read_to_string(docs).unwrap();
     let (_, tables) = docs.split_once("## What each fixture tree is for\n").unwrap();
-    let cells = tables.lines().filter(|row| row.starts_with('|')).filter_map(|row| row.split('|').nth(2));
+    let cells = tables
+        .lines()
+        .filter(|row| row.starts_with('|'))
+        .filter_map(|row| row.split('|').nth(2));
     let named: BTreeSet<_> = cells
         .flat_map(quoted)
         .filter(|name| !is_test(name) && !is_path(name))
@@ -97,7 +100,10 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 
 /// Names of tests are sentences with underscores, names of trees have hyphens.
 fn is_test(name: &str) -> bool {
-    name.matches('_').count() >= 2 && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    name.matches('_').count() >= 2
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 fn is_path(name: &str) -> bool {
@@ -127,8 +133,19 @@ fn every_test_and_every_path_that_the_docs_on_testing_name_is_there() {
     let tests = names.iter().filter(|name| is_test(name));
     assert!(tests.clone().count() >= 40, "the names were found");
     let missing: Vec<_> = tests.filter(|name| !text.contains(&format!("fn {name}()"))).collect();
-    let is_ours = |name: &&&str| ["src/", "tests/", "benches/", "scripts/", "fixtures/"].iter().any(|top| name.starts_with(top));
+    let is_ours = |name: &&&str| {
+        ["src/", "tests/", "benches/", "scripts/", "fixtures/"]
+            .iter()
+            .any(|top| name.starts_with(top))
+    };
     let plain = |name: &&&str| is_ours(name) && !name.contains(['*', ' ']);
-    let nowhere: Vec<_> = names.iter().filter(plain).filter(|name| !top.join(name).exists()).collect();
-    assert!(missing.is_empty() && nowhere.is_empty(), "no test: {missing:?}; no file: {nowhere:?}");
+    let nowhere: Vec<_> = names
+        .iter()
+        .filter(plain)
+        .filter(|name| !top.join(name).exists())
+        .collect();
+    assert!(
+        missing.is_empty() && nowhere.is_empty(),
+        "no test: {missing:?}; no file: {nowhere:?}"
+    );
 }

@@ -115,6 +115,18 @@ fn write_ledger(sandbox: &Sandbox, commits: &[(Vec<Entry>, Commit)]) {
     fs::remove_file(sandbox.home("cursors.json")).unwrap();
 }
 
+/// Writes a snapshot that says something else in one place, with a checksum that holds.
+#[track_caller]
+fn write_snapshot(sandbox: &Sandbox, snapshot: &[u8], from: &str, to: &str) {
+    let text = str::from_utf8(snapshot).unwrap();
+    let body = &text[..text.rfind(",\"checksum\":").unwrap()];
+    let changed = body.replacen(from, to, 1);
+    assert_ne!(body, changed);
+    let sum = blake3::hash(changed.as_bytes()).to_hex();
+    let text = format!("{changed},\"checksum\":\"{sum}\"}}\n");
+    fs::write(sandbox.home("cursors.json"), text).unwrap();
+}
+
 // What is well
 
 #[test]
@@ -257,16 +269,13 @@ fn a_snapshot_that_is_older_is_well_and_one_that_differs_is_not() {
     fs::write(sandbox.home("cursors.json"), &old).unwrap();
     assert_eq!(report(&sandbox, 0)["ledger"]["snapshot"], "agrees");
     // One that says something else, with a checksum that holds.
-    let body = String::from_utf8(new[..new.len() - 78].to_owned()).unwrap();
-    let other = body.replace("\"captured_lines\":2", "\"captured_lines\":3");
-    assert_ne!(body, other);
-    let sum = blake3::hash(other.as_bytes()).to_hex();
-    fs::write(
-        sandbox.home("cursors.json"),
-        format!("{other},\"checksum\":\"{sum}\"}}\n"),
-    )
-    .unwrap();
-    assert_eq!(finding(&report(&sandbox, 5))["kind"], "snapshot");
+    write_snapshot(&sandbox, &new, "\"captured_lines\":2", "\"captured_lines\":3");
+    let shown = report(&sandbox, 5);
+    assert_eq!(finding(&shown)["kind"], "snapshot");
+    assert!(
+        finding(&shown)["what"].as_str().unwrap().contains("its sums"),
+        "{shown:#}"
+    );
     // One that covers more than the ledger holds.
     let (path, bytes) = sandbox.segment();
     let last = memchr::memmem::rfind(&bytes, b"\n{\"kind\":\"captured\"").unwrap() + 1;
@@ -744,14 +753,18 @@ fn a_ledger_line_that_was_removed_is_damage() {
     let (path, bytes) = sandbox.segment();
     let lines: Vec<_> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
     assert!(lines.len() >= 8, "there is something to remove: {}", lines.len());
+    let is_commit = |line: &&[u8]| line.starts_with(b"{\"kind\":\"commit\"");
+    let last = lines.len() - 1 - lines.iter().rev().skip(1).position(is_commit).unwrap();
     for removed in 0..lines.len() {
-        let rest: Vec<_> = (0..lines.len()).filter(|line| *line != removed).map(|line| lines[line]).collect();
+        let rest: Vec<_> = (0..lines.len())
+            .filter(|line| *line != removed)
+            .map(|line| lines[line])
+            .collect();
         fs::write(&path, rest.concat()).unwrap();
         let shown = report(&sandbox, 5);
         let kinds = kinds(&shown);
-        let is_last = removed == lines.len() - 1;
-        // A last commit without its `commit` line is torn: the snapshot covers more than the ledger.
-        let expected = if is_last { "snapshot" } else { "ledger" };
+        // A last commit that is not whole counts as torn, and then the snapshot covers more than the ledger.
+        let expected = if removed >= last { "snapshot" } else { "ledger" };
         assert!(kinds.contains(&expected), "line {removed}: {shown:#}");
     }
 }
@@ -798,14 +811,13 @@ fn a_doubled_run_whose_checksum_was_made_right_is_an_overlap() {
 #[test]
 fn a_cursor_that_was_set_back_and_its_checksum_made_right_is_found_by_its_file() {
     let sandbox = with_commits(true);
-    let text = fs::read_to_string(sandbox.home("cursors.json")).unwrap();
-    let id = sandbox.entries("captured").last().unwrap()["file_id"].as_str().unwrap().to_owned();
+    let snapshot = fs::read(sandbox.home("cursors.json")).unwrap();
+    let id = sandbox.entries("captured").last().unwrap()["file_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let set_back = |what: &str, from: &str, to: &str| {
-        let body = &text[..text.len() - 78];
-        let changed = body.replacen(from, to, 1);
-        assert_ne!(changed, body, "{what}: {body}");
-        let sum = blake3::hash(changed.as_bytes()).to_hex();
-        fs::write(sandbox.home("cursors.json"), format!("{changed},\"checksum\":\"{sum}\"}}\n")).unwrap();
+        write_snapshot(&sandbox, &snapshot, from, to);
         let shown = report(&sandbox, 5);
         let found = finding(&shown);
         assert_eq!(found["kind"], "snapshot", "{what}");

@@ -121,8 +121,8 @@ fn further(steps: &[Step], planned: usize) -> Vec<(usize, Plan)> {
 fn run(bounds: Bounds, scenario: &dyn Fn() -> Play, plan: &Plan) -> Result<Vec<Step>, String> {
     for _ in 0..TRIES {
         let (steps, outcome) = once(bounds, scenario, plan);
-        let followed = steps.len() >= plan.len()
-            && plan.iter().zip(&steps).all(|(planned, step)| *planned == step.chosen);
+        let followed =
+            steps.len() >= plan.len() && plan.iter().zip(&steps).all(|(planned, step)| *planned == step.chosen);
         if !followed {
             continue;
         }
@@ -150,12 +150,18 @@ fn once(bounds: Bounds, scenario: &dyn Fn() -> Play, plan: &Plan) -> (Vec<Step>,
                 })
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().and_then(|acted| acted)).collect::<Vec<_>>()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().and_then(|acted| acted))
+            .collect::<Vec<_>>()
     });
     let (steps, dead) = turns.finish();
     let died = dead.iter().filter(|dead| **dead).count();
     let acted = acted.into_iter().collect::<thread::Result<()>>();
-    (steps, acted.and_then(|()| catch_unwind(AssertUnwindSafe(|| judge(&disk, died)))))
+    (
+        steps,
+        acted.and_then(|()| catch_unwind(AssertUnwindSafe(|| judge(&disk, died)))),
+    )
 }
 
 /// What failed, and the schedule, one line a call.
@@ -166,7 +172,11 @@ fn told(steps: &[Step], panic: &(dyn Any + Send)) -> String {
     for step in steps {
         let choice = step.choices[step.chosen];
         let marks = [(choice.preempts, " (preempts)"), (choice.dies, " (is killed)")];
-        let marks: String = marks.iter().filter(|(holds, _)| *holds).map(|(_, mark)| *mark).collect();
+        let marks: String = marks
+            .iter()
+            .filter(|(holds, _)| *holds)
+            .map(|(_, mark)| *mark)
+            .collect();
         let _ = writeln!(text, "  {}: {}{marks}", ["A", "B", "C", "D"][choice.actor], step.call);
     }
     text

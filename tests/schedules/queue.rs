@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tailspool::clock::Clock;
 use tailspool::capture::{Capture, CaptureOptions};
+use tailspool::clock::Clock;
 use tailspool::disk::{Disk, Fault, Loss, SimDisk};
 use tailspool::pure::record::Envelope;
 use tailspool::queue::audit::Audit;
@@ -45,14 +45,19 @@ fn surface(envelope: &Envelope<'_>) -> String {
     record["surface"].as_str().unwrap().to_owned()
 }
 
+/// One for all, or the ULIDs, and so who has the newest file, would differ from run to run.
+fn clock() -> Arc<dyn Clock> {
+    static CLOCK: LazyLock<Arc<TestClock>> = LazyLock::new(TestClock::new);
+    Arc::<TestClock>::clone(&CLOCK)
+}
+
 fn open(disk: Arc<dyn Disk>, options: QueueOptions, who: u128) -> CaptureQueue {
     let mut drawn = who << 40;
     let random = Box::new(move || {
         drawn += 1000;
         drawn
     });
-    let clock: Arc<dyn Clock> = TestClock::new();
-    CaptureQueue::on(disk, clock, random, options).unwrap()
+    CaptureQueue::on(disk, clock(), random, options).unwrap()
 }
 
 /// A queue with these batches; a batch of one is a file of its own.
@@ -148,10 +153,16 @@ fn at_the_end(disk: &SimDisk, handed: &Handed, died: usize) {
     if died == 0 {
         let is_alone = |lock: &String| {
             let batch = lock.trim_end_matches(".lock");
-            lock.ends_with(".lock") && !names(disk, "pending").iter().any(|name| name != lock && name.starts_with(batch))
+            lock.ends_with(".lock")
+                && !names(disk, "pending")
+                    .iter()
+                    .any(|name| name != lock && name.starts_with(batch))
         };
         let orphans: Vec<_> = names(disk, "pending").into_iter().filter(is_alone).collect();
-        assert!(orphans.is_empty(), "lock files are left without their batch: {orphans:?}");
+        assert!(
+            orphans.is_empty(),
+            "lock files are left without their batch: {orphans:?}"
+        );
     }
     claim::remove_orphans(disk).unwrap();
     let report = ingest_all(disk, handed, &|| false);
@@ -183,10 +194,10 @@ pub(crate) fn with_a_death(preemptions: usize) -> Bounds {
 }
 
 #[track_caller]
-pub(crate) fn holds(what: &str, at_least: usize, bounds: Bounds, scenario: &(dyn Fn() -> Play + Sync)) {
+pub(crate) fn holds(what: &str, bounds: Bounds, scenario: &(dyn Fn() -> Play + Sync)) {
     let schedules = explore(bounds, scenario);
     eprintln!("{schedules} schedules: {what}");
-    assert!(schedules >= at_least, "only {schedules} schedules: {what}");
+    assert!(schedules >= 100, "only {schedules} schedules: {what}");
 }
 
 /// The actors are drains of one queue.
@@ -205,21 +216,23 @@ fn drained_by(begin: &SimDisk, actors: usize, expected: &'static [&'static str])
 #[test]
 fn two_drains_never_hand_out_the_same_record() {
     let begin = queue(&[&["1", "2"], &["3"]]);
-    holds("two drains", 1000, switches(2), &|| drained_by(&begin, 2, &["1", "2", "3"]));
+    holds("two drains", switches(2), &|| drained_by(&begin, 2, &["1", "2", "3"]));
     let begin = queue(&[&["1"]]);
-    holds("two drains of one record", 1000, switches(4), &|| drained_by(&begin, 2, &["1"]));
+    holds("two drains of one record", switches(3), &|| {
+        drained_by(&begin, 2, &["1"])
+    });
 }
 
 #[test]
 fn three_drains_never_hand_out_the_same_record() {
     let begin = queue(&[&["1"]]);
-    holds("three drains", 1000, switches(2), &|| drained_by(&begin, 3, &["1"]));
+    holds("three drains", switches(2), &|| drained_by(&begin, 3, &["1"]));
 }
 
 #[test]
 fn a_drain_that_is_killed_repeats_one_record_at_most_and_loses_none() {
     let begin = queue(&[&["1", "2", "3"]]);
-    holds("two drains, one of which is killed", 1000, with_a_death(1), &|| {
+    holds("two drains, one of which is killed", with_a_death(2), &|| {
         drained_by(&begin, 2, &["1", "2", "3"])
     });
 }
@@ -227,7 +240,7 @@ fn a_drain_that_is_killed_repeats_one_record_at_most_and_loses_none() {
 #[test]
 fn a_record_whose_reader_failed_comes_again_and_no_other() {
     let begin = queue(&[&["1", "2", "3"]]);
-    holds("two drains, of which one fails at a record", 500, switches(2), &|| {
+    holds("two drains, of which one fails at a record", switches(3), &|| {
         let handed = Handed::default();
         let taken = handed.clone();
         let fails: Actor = Box::new(move |disk| {
@@ -256,11 +269,11 @@ fn a_record_whose_reader_failed_comes_again_and_no_other() {
 fn a_record_is_delivered_or_noted_as_dropped_and_never_both() {
     let begin = queue(&[&["1", "2"], &["3"], &["4"]]);
     let ulids = by_ulid(&begin);
-    for (what, bounds, at_least) in [
-        ("a drain and one who drops", switches(2), 1000),
-        ("a drain and one who drops, one of which is killed", with_a_death(1), 1000),
+    for (what, bounds) in [
+        ("a drain and one who drops", switches(2)),
+        ("a drain and one who drops, one of which is killed", with_a_death(1)),
     ] {
-        holds(what, at_least, bounds, &|| {
+        holds(what, bounds, &|| {
             let (handed, ulids) = (Handed::default(), ulids.clone());
             Play {
                 disk: copy(&begin),
@@ -290,7 +303,7 @@ fn two_who_drop_note_each_record_once() {
         ("two who drop", switches(2)),
         ("two who drop, one of which is killed", with_a_death(1)),
     ] {
-        holds(what, 500, bounds, &|| {
+        holds(what, bounds, &|| {
             let (handed, ulids) = (Handed::default(), ulids.clone());
             Play {
                 disk: copy(&begin),
@@ -315,7 +328,7 @@ fn what_is_appended_while_others_drop_and_drain_is_handed_out_or_noted() {
         records_max: Some(2),
         bytes_max: None,
     };
-    let options = || QueueOptions {
+    let options = move || QueueOptions {
         limits,
         on_full: OnFull::DropOldest,
         ..QueueOptions::default()
@@ -329,7 +342,7 @@ fn what_is_appended_while_others_drop_and_drain_is_handed_out_or_noted() {
             }
         })
     };
-    holds("two who append, each of which drops", 500, switches(1), &|| {
+    holds("two who append, each of which drops", switches(2), &|| {
         let (handed, told) = (Handed::default(), Handed::default());
         let actors = vec![appends(1, "3", &told), appends(2, "4", &told)];
         Play {
@@ -347,7 +360,7 @@ fn what_is_appended_while_others_drop_and_drain_is_handed_out_or_noted() {
             }),
         }
     });
-    holds("one who appends and drops, and a drain", 1000, switches(2), &|| {
+    holds("one who appends and drops, and a drain", switches(2), &|| {
         let (handed, told) = (Handed::default(), Handed::default());
         let actors = vec![appends(1, "3", &told), drains(&handed)];
         Play {
@@ -368,11 +381,14 @@ fn what_is_appended_while_others_drop_and_drain_is_handed_out_or_noted() {
 #[test]
 fn a_damaged_batch_is_quarantined_once_and_the_younger_one_is_handed_out() {
     let begin = queue(&[&["1", "2"], &["3"]]);
-    let damaged = names(&begin, "pending").into_iter().find(|name| name.ends_with(".jsonl")).unwrap();
+    let damaged = names(&begin, "pending")
+        .into_iter()
+        .find(|name| name.ends_with(".jsonl"))
+        .unwrap();
     let mut file = begin.open(&Path::new("pending").join(&damaged), false).unwrap();
     file.write_at(b"x", 0).unwrap();
     drop(file);
-    holds("two drains of a damaged batch", 1000, switches(2), &|| {
+    holds("two drains of a damaged batch", switches(2), &|| {
         let handed = Handed::default();
         let drains = |handed: &Handed| -> Actor {
             let handed = handed.clone();
@@ -397,16 +413,16 @@ fn a_damaged_batch_is_quarantined_once_and_the_younger_one_is_handed_out() {
 fn whoever_removes_lock_files_takes_none_that_a_drain_has() {
     // The first batch was begun, so its lock file says how far; and one lock file has no batch.
     let begin = queue(&[&["1", "2"], &["3"]]);
-    let handed = Handed::default();
     let (_, report) = drain_some(&begin, Format::Envelope, 1, false);
     assert_eq!(report.records, 1);
-    begin.create(Path::new("pending/pending-00000000000000000000000000.lock")).unwrap();
-    drop(handed);
+    begin
+        .create(Path::new("pending/pending-00000000000000000000000000.lock"))
+        .unwrap();
     for (what, bounds) in [
         ("a drain, another one, and a start that removes lock files", switches(1)),
         ("the same, one of which is killed", with_a_death(0)),
     ] {
-        holds(what, 50, bounds, &|| {
+        holds(what, bounds, &|| {
             let handed = Handed::default();
             Play {
                 disk: copy(&begin),
@@ -418,7 +434,7 @@ fn whoever_removes_lock_files_takes_none_that_a_drain_has() {
             }
         });
     }
-    holds("a drain and a start that removes lock files", 500, switches(3), &|| {
+    holds("a drain and a start that removes lock files", switches(3), &|| {
         let handed = Handed::default();
         Play {
             disk: copy(&begin),
@@ -434,24 +450,28 @@ fn whoever_removes_lock_files_takes_none_that_a_drain_has() {
 #[test]
 fn a_full_disk_that_gets_room_is_drained_by_one_at_a_time() {
     let begin = queue(&[&["1", "2"]]);
-    holds("two drains of a full disk, and one who makes room", 1000, switches(2), &|| {
-        let handed = Handed::default();
-        let disk = copy(&begin);
-        disk.set_over_quota(true);
-        let whole = disk.clone();
-        let makes_room: Actor = Box::new(move |disk| {
-            disk.step("make room").unwrap();
-            whole.set_over_quota(false);
-        });
-        Play {
-            disk,
-            actors: vec![drains(&handed), drains(&handed), makes_room],
-            judge: Box::new(move |disk, died| {
-                at_the_end(disk, &handed, died);
-                each_came(&handed, &["1", "2"], died);
-            }),
-        }
-    });
+    holds(
+        "two drains of a full disk, and one who makes room",
+        switches(2),
+        &|| {
+            let handed = Handed::default();
+            let disk = copy(&begin);
+            disk.set_over_quota(true);
+            let whole = disk.clone();
+            let makes_room: Actor = Box::new(move |disk| {
+                disk.step("make room").unwrap();
+                whole.set_over_quota(false);
+            });
+            Play {
+                disk,
+                actors: vec![drains(&handed), drains(&handed), makes_room],
+                judge: Box::new(move |disk, died| {
+                    at_the_end(disk, &handed, died);
+                    each_came(&handed, &["1", "2"], died);
+                }),
+            }
+        },
+    );
 }
 
 /// A home whose last commit is in the ledger and whose batch is not visible yet.
@@ -479,27 +499,28 @@ fn a_start_that_makes_a_batch_visible_beside_a_drain_hands_out_each_line_once() 
     assert!(committed.contains("\"pending-"), "it is committed");
     let starts = || -> Actor {
         Box::new(|disk| {
-            let clock: Arc<dyn Clock> = TestClock::new();
             let options = CaptureOptions::default();
-            if let Ok(mut capture) = Capture::open(Arc::new(disk.clone()), clock, counted(), options) {
+            if let Ok(capture) = Capture::open(Arc::new(disk.clone()), clock(), counted(), options) {
                 let _ = capture.stop();
             }
         })
     };
     for (what, bounds) in [
-        ("a drain and a start of a watcher", switches(2)),
-        ("a drain and a start of a watcher, one of which is killed", with_a_death(1)),
+        ("a drain and a start of a watcher", switches(3)),
+        (
+            "a drain and a start of a watcher, one of which is killed",
+            with_a_death(2),
+        ),
     ] {
-        holds(what, 500, bounds, &|| {
+        holds(what, bounds, &|| {
             let handed = Handed::default();
             Play {
                 disk: copy(&begin),
                 actors: vec![starts(), drains(&handed)],
                 judge: Box::new(move |disk, died| {
-                    let clock: Arc<dyn Clock> = TestClock::new();
                     let options = CaptureOptions::default();
                     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-                    drop(Capture::open(shared, clock, counted(), options).unwrap());
+                    drop(Capture::open(shared, clock(), counted(), options).unwrap());
                     at_the_end(disk, &handed, died);
                     each_came(&handed, &["one", "two"], died);
                 }),
@@ -507,4 +528,3 @@ fn a_start_that_makes_a_batch_visible_beside_a_drain_hands_out_each_line_once() 
         });
     }
 }
-

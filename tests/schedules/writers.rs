@@ -31,10 +31,10 @@ fn lines_that_several_processes_append_never_meet_and_none_is_lost() {
         })
     };
     for (what, bounds) in [
-        ("two who append lines to one file", switches(2)),
+        ("two who append lines to one file", switches(3)),
         ("the same, one of which is killed", with_a_death(1)),
     ] {
-        holds(what, 200, bounds, &|| {
+        holds(what, bounds, &|| {
             let disk = SimDisk::new();
             disk.create_dir(Path::new("d")).unwrap();
             // What somebody left who died.
@@ -70,37 +70,41 @@ fn lines_that_several_processes_append_never_meet_and_none_is_lost() {
 #[test]
 fn whoever_waited_for_a_file_that_was_renamed_writes_into_the_new_one() {
     let path = Path::new("d/log.jsonl");
-    holds("one who appends lines, and one who renames the file", 100, switches(3), &|| {
-        let disk = SimDisk::new();
-        disk.create_dir(Path::new("d")).unwrap();
-        append_lines(&disk, path, b"old\n").unwrap();
-        let (told, renamed) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(None)));
-        let (tells, renames) = (Arc::clone(&told), Arc::clone(&renamed));
-        let appends: Actor = Box::new(move |disk| {
-            for line in ["a1", "a2"] {
-                append_lines(disk, path, format!("{line}\n").as_bytes()).unwrap();
-                tells.lock().unwrap().push(line);
-            }
-        });
-        let rotates: Actor = Box::new(move |disk| {
-            let mut file = disk.open(path, false).unwrap();
-            if file.try_lock().unwrap() {
-                disk.rename(path, Path::new("d/log.1")).unwrap();
-                *renames.lock().unwrap() = Some(read(disk, "d/log.1"));
-            }
-        });
-        Play {
-            disk,
-            actors: vec![appends, rotates],
-            judge: Box::new(move |disk, _| {
-                let old = read(disk, "d/log.1");
-                if let Some(then) = &*renamed.lock().unwrap() {
-                    assert_eq!(&old, then, "it was written into after it was renamed");
+    holds(
+        "one who appends lines, and one who renames the file",
+        switches(3),
+        &|| {
+            let disk = SimDisk::new();
+            disk.create_dir(Path::new("d")).unwrap();
+            append_lines(&disk, path, b"old\n").unwrap();
+            let (told, renamed) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(None)));
+            let (tells, renames) = (Arc::clone(&told), Arc::clone(&renamed));
+            let appends: Actor = Box::new(move |disk| {
+                for line in ["a1", "a2"] {
+                    append_lines(disk, path, format!("{line}\n").as_bytes()).unwrap();
+                    tells.lock().unwrap().push(line);
                 }
-                assert_eq!(old + &read(disk, "d/log.jsonl"), "old\na1\na2\n");
-            }),
-        }
-    });
+            });
+            let rotates: Actor = Box::new(move |disk| {
+                let mut file = disk.open(path, false).unwrap();
+                if file.try_lock().unwrap() {
+                    disk.rename(path, Path::new("d/log.1")).unwrap();
+                    *renames.lock().unwrap() = Some(read(disk, "d/log.1"));
+                }
+            });
+            Play {
+                disk,
+                actors: vec![appends, rotates],
+                judge: Box::new(move |disk, _| {
+                    let old = read(disk, "d/log.1");
+                    if let Some(then) = &*renamed.lock().unwrap() {
+                        assert_eq!(&old, then, "it was written into after it was renamed");
+                    }
+                    assert_eq!(old + &read(disk, "d/log.jsonl"), "old\na1\na2\n");
+                }),
+            }
+        },
+    );
 }
 
 /// Counts what it takes, or takes nothing.
@@ -128,19 +132,21 @@ impl ProvenanceStore for Counting {
 
 type Taken = Arc<Mutex<BTreeMap<String, usize>>>;
 
-/// Nothing waits for time, and after a failure only the end is waited for.
-fn options() -> Options {
+/// Nothing waits for time.
+fn options(backoff: Duration) -> Options {
     Options {
         coalesce: AT_ONCE,
-        backoff_min: FOREVER,
-        backoff_max: FOREVER,
+        backoff_min: backoff,
+        backoff_max: backoff,
         stop_grace: FOREVER,
         ..Options::default()
     }
 }
 
 fn writer(disk: Arc<dyn Disk>, store: Counting) -> ProvenanceWriter {
-    ProvenanceWriter::spawn(disk, Arc::new(store), options()).unwrap()
+    // After a refusal only the end is waited for.
+    let backoff = if store.is_open { AT_ONCE } else { FOREVER };
+    ProvenanceWriter::spawn(disk, Arc::new(store), options(backoff)).unwrap()
 }
 
 /// Takes these pairs, and leaves them on disk, since its store takes nothing.
@@ -154,7 +160,9 @@ fn spill(disk: Arc<dyn Disk>, ids: &[&str]) {
     // It has looked for what others left: from here on only its end writes.
     writer.flush(FOREVER);
     for id in ids {
-        writer.enqueue(vec![Pair::of(*id, &json!({"cue": "x"})).unwrap()]).unwrap();
+        writer
+            .enqueue(vec![Pair::of(*id, &json!({"cue": "x"})).unwrap()])
+            .unwrap();
     }
     writer.stop(AT_ONCE);
 }
@@ -183,13 +191,18 @@ fn rest(disk: &SimDisk, taken: &Taken) -> BTreeMap<String, usize> {
 #[test]
 fn what_a_dead_writer_left_is_delivered_by_one_of_those_that_start() {
     let begin = SimDisk::new();
-    spill(Arc::new(begin.clone()), &["1"]);
-    spill(Arc::new(begin.clone()), &["2"]);
+    begin.create_dir(Path::new(OVERFLOW)).unwrap();
+    for id in ["1", "2"] {
+        let name = format!("{id:0>26}-00000001-1.jsonl");
+        let mut file = begin.create(&Path::new(OVERFLOW).join(name)).unwrap();
+        let line = format!("{{\"id\":\"{id}\",\"entry\":{{\"cue\":\"x\"}}}}\n");
+        file.write_at(line.as_bytes(), 0).unwrap();
+    }
     for (what, bounds) in [
         ("two provenance writers that start", switches(2)),
         ("the same, one of which is killed", with_a_death(1)),
     ] {
-        holds(what, 500, bounds, &|| {
+        holds(what, bounds, &|| {
             let taken = Taken::default();
             Play {
                 disk: copy(&begin),
@@ -207,10 +220,10 @@ fn what_a_dead_writer_left_is_delivered_by_one_of_those_that_start() {
 #[test]
 fn what_a_writer_spills_at_its_end_is_delivered_once_by_one_that_starts_meanwhile() {
     for (what, bounds) in [
-        ("a provenance writer that spills and one that starts", switches(2)),
-        ("the same, one of which is killed", with_a_death(1)),
+        ("a provenance writer that spills and one that starts", switches(4)),
+        ("the same, one of which is killed", with_a_death(3)),
     ] {
-        holds(what, 200, bounds, &|| {
+        holds(what, bounds, &|| {
             let taken = Taken::default();
             let spills: Actor = Box::new(|disk| spill(Arc::new(disk.clone()), &["1", "2"]));
             Play {
