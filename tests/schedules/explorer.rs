@@ -18,11 +18,14 @@ use super::turns::{Bounds, Step, Turned, Turns};
 /// What one process does.
 pub(crate) type Actor = Box<dyn FnOnce(&Turned) + Send>;
 
-/// Who acts on which disk, and what must hold at the end; the judge is told how many were killed.
+/// What must hold at the end, where so many were killed.
+pub(crate) type Judge = Box<dyn FnOnce(&SimDisk, usize)>;
+
+/// Who acts on which disk, and what must hold at the end.
 pub(crate) struct Play {
     pub(crate) disk: SimDisk,
     pub(crate) actors: Vec<Actor>,
-    pub(crate) judge: Box<dyn FnOnce(&SimDisk, usize)>,
+    pub(crate) judge: Judge,
 }
 
 /// Schedules at a time. Whoever meets a lock sleeps for a moment, and the others go on meanwhile.

@@ -4,6 +4,10 @@
 //! none twice unless its reader died or failed, none both delivered and noted as dropped, and nothing is left behind.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "the names of the queue are"
+)]
 
 mod explorer;
 #[path = "../pipeline/mod.rs"]

@@ -78,7 +78,7 @@ fn whoever_waited_for_a_file_that_was_renamed_writes_into_the_new_one() {
             disk.create_dir(Path::new("d")).unwrap();
             append_lines(&disk, path, b"old\n").unwrap();
             let (told, renamed) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(None)));
-            let (tells, renames) = (Arc::clone(&told), Arc::clone(&renamed));
+            let (tells, keeps) = (Arc::clone(&told), Arc::clone(&renamed));
             let appends: Actor = Box::new(move |disk| {
                 for line in ["a1", "a2"] {
                     append_lines(disk, path, format!("{line}\n").as_bytes()).unwrap();
@@ -89,7 +89,7 @@ fn whoever_waited_for_a_file_that_was_renamed_writes_into_the_new_one() {
                 let mut file = disk.open(path, false).unwrap();
                 if file.try_lock().unwrap() {
                     disk.rename(path, Path::new("d/log.1")).unwrap();
-                    *renames.lock().unwrap() = Some(read(disk, "d/log.1"));
+                    *keeps.lock().unwrap() = Some(read(disk, "d/log.1"));
                 }
             });
             Play {
