@@ -74,9 +74,11 @@ fn every_fixture_tree_is_in_the_tables_of_the_docs_and_every_name_there_is_one()
     let (_, tables) = docs.split_once("## What each fixture tree is for\n").unwrap();
     let cells = tables
         .lines()
-        .filter_map(|row| row.strip_suffix(" |")?.rsplit_once("| "));
+        .filter(|row| row.starts_with('|'))
+        .filter_map(|row| row.split('|').nth(2));
     let named: BTreeSet<_> = cells
-        .flat_map(|(_, trees)| trees.split('`').skip(1).step_by(2))
+        .flat_map(quoted)
+        .filter(|name| !is_test(name) && !is_path(name))
         .collect();
     let fixtures = fixtures();
     let there: BTreeSet<_> = fixtures
@@ -88,5 +90,62 @@ fn every_fixture_tree_is_in_the_tables_of_the_docs_and_every_name_there_is_one()
     assert!(
         unnamed.is_empty() && missing.is_empty(),
         "not in the tables: {unnamed:?}; no tree: {missing:?}"
+    );
+}
+
+/// What stands between backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// Names of tests are sentences with underscores, names of trees have hyphens.
+fn is_test(name: &str) -> bool {
+    name.matches('_').count() >= 2
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+fn is_path(name: &str) -> bool {
+    name.contains('/')
+}
+
+/// All that is written in these directories and below.
+fn sources(directory: &Path, text: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_test_and_every_path_that_the_docs_on_testing_name_is_there() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut text = String::new();
+    sources(&top.join("src"), &mut text);
+    sources(&top.join("tests"), &mut text);
+    let docs = fs::read_to_string(top.join("docs/testing.md")).unwrap();
+    let names: BTreeSet<_> = docs.lines().flat_map(quoted).collect();
+    let tests = names.iter().filter(|name| is_test(name));
+    assert!(tests.clone().count() >= 40, "the names were found");
+    let missing: Vec<_> = tests.filter(|name| !text.contains(&format!("fn {name}()"))).collect();
+    let is_ours = |name: &&&str| {
+        ["src/", "tests/", "benches/", "scripts/", "fixtures/"]
+            .iter()
+            .any(|top| name.starts_with(top))
+    };
+    let plain = |name: &&&str| is_ours(name) && !name.contains(['*', ' ']);
+    let nowhere: Vec<_> = names
+        .iter()
+        .filter(plain)
+        .filter(|name| !top.join(name).exists())
+        .collect();
+    assert!(
+        missing.is_empty() && nowhere.is_empty(),
+        "no test: {missing:?}; no file: {nowhere:?}"
     );
 }

@@ -115,6 +115,18 @@ fn write_ledger(sandbox: &Sandbox, commits: &[(Vec<Entry>, Commit)]) {
     fs::remove_file(sandbox.home("cursors.json")).unwrap();
 }
 
+/// Writes a snapshot that says something else in one place, with a checksum that holds.
+#[track_caller]
+fn write_snapshot(sandbox: &Sandbox, snapshot: &[u8], from: &str, to: &str) {
+    let text = str::from_utf8(snapshot).unwrap();
+    let body = &text[..text.rfind(",\"checksum\":").unwrap()];
+    let changed = body.replacen(from, to, 1);
+    assert_ne!(body, changed);
+    let sum = blake3::hash(changed.as_bytes()).to_hex();
+    let text = format!("{changed},\"checksum\":\"{sum}\"}}\n");
+    fs::write(sandbox.home("cursors.json"), text).unwrap();
+}
+
 // What is well
 
 #[test]
@@ -257,16 +269,13 @@ fn a_snapshot_that_is_older_is_well_and_one_that_differs_is_not() {
     fs::write(sandbox.home("cursors.json"), &old).unwrap();
     assert_eq!(report(&sandbox, 0)["ledger"]["snapshot"], "agrees");
     // One that says something else, with a checksum that holds.
-    let body = String::from_utf8(new[..new.len() - 78].to_owned()).unwrap();
-    let other = body.replace("\"captured_lines\":2", "\"captured_lines\":3");
-    assert_ne!(body, other);
-    let sum = blake3::hash(other.as_bytes()).to_hex();
-    fs::write(
-        sandbox.home("cursors.json"),
-        format!("{other},\"checksum\":\"{sum}\"}}\n"),
-    )
-    .unwrap();
-    assert_eq!(finding(&report(&sandbox, 5))["kind"], "snapshot");
+    write_snapshot(&sandbox, &new, "\"captured_lines\":2", "\"captured_lines\":3");
+    let shown = report(&sandbox, 5);
+    assert_eq!(finding(&shown)["kind"], "snapshot");
+    assert!(
+        finding(&shown)["what"].as_str().unwrap().contains("its sums"),
+        "{shown:#}"
+    );
     // One that covers more than the ledger holds.
     let (path, bytes) = sandbox.segment();
     let last = memchr::memmem::rfind(&bytes, b"\n{\"kind\":\"captured\"").unwrap() + 1;
@@ -710,4 +719,110 @@ fn a_file_that_is_saved_anew_with_the_same_bytes_while_it_is_read_is_no_alarm() 
         (Verdict::Good, 0),
         "{report:?}"
     );
+}
+
+// What somebody did by hand, with each checksum made right
+
+/// A home with three commits of one file and one of another, drained or not.
+fn with_commits(drained: bool) -> Sandbox {
+    let sandbox = captured(&[("a.jsonl", "one\n"), ("b.jsonl", &long_lines(0..4))]);
+    for text in ["two\n", "three\n"] {
+        append(sandbox.log("a.jsonl"), text);
+        sandbox.once(&[]).exits(0);
+    }
+    if drained {
+        sandbox.drain_raw();
+    }
+    report(&sandbox, 0);
+    sandbox
+}
+
+/// What is found when the ledger says something else.
+fn found_after(drained: bool, change: impl Fn(&mut Vec<(Vec<Entry>, Commit)>)) -> Vec<String> {
+    let sandbox = with_commits(drained);
+    let mut changed = commits(&sandbox);
+    change(&mut changed);
+    write_ledger(&sandbox, &changed);
+    let shown = report(&sandbox, 5);
+    kinds(&shown).into_iter().map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn a_ledger_line_that_was_removed_is_damage() {
+    let sandbox = with_commits(true);
+    let (path, bytes) = sandbox.segment();
+    let lines: Vec<_> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+    assert!(lines.len() >= 8, "there is something to remove: {}", lines.len());
+    let is_commit = |line: &&[u8]| line.starts_with(b"{\"kind\":\"commit\"");
+    let last = lines.len() - 1 - lines.iter().rev().skip(1).position(is_commit).unwrap();
+    for removed in 0..lines.len() {
+        let rest: Vec<_> = (0..lines.len())
+            .filter(|line| *line != removed)
+            .map(|line| lines[line])
+            .collect();
+        fs::write(&path, rest.concat()).unwrap();
+        let shown = report(&sandbox, 5);
+        let kinds = kinds(&shown);
+        // A last commit that is not whole counts as torn, and then the snapshot covers more than the ledger.
+        let expected = if removed >= last { "snapshot" } else { "ledger" };
+        assert!(kinds.contains(&expected), "line {removed}: {shown:#}");
+    }
+}
+
+#[test]
+fn a_run_that_was_removed_from_the_ledger_and_its_checksum_made_right_is_a_hole() {
+    for drained in [false, true] {
+        let removed = |commits: &mut Vec<(Vec<Entry>, Commit)>| {
+            let entries = &mut commits[1].0;
+            let before = entries.len();
+            entries.retain(|entry| !matches!(entry, Entry::Captured(_)));
+            assert_eq!(entries.len() + 1, before);
+        };
+        let found = found_after(drained, removed);
+        assert!(found.contains(&"hole".into()), "drained {drained}: {found:?}");
+    }
+}
+
+#[test]
+fn a_commit_that_was_removed_from_the_ledger_and_its_checksum_made_right_is_a_hole() {
+    for drained in [false, true] {
+        let found = found_after(drained, |commits| drop(commits.remove(1)));
+        assert!(found.contains(&"hole".into()), "drained {drained}: {found:?}");
+    }
+}
+
+#[test]
+fn a_doubled_run_whose_checksum_was_made_right_is_an_overlap() {
+    for drained in [false, true] {
+        let beside = found_after(drained, |commits| {
+            let run = commits[1].0.iter().find(|entry| matches!(entry, Entry::Captured(_)));
+            let run = run.unwrap().clone();
+            commits[1].0.push(run);
+        });
+        assert!(beside.contains(&"overlap".into()), "drained {drained}: {beside:?}");
+        let behind = found_after(drained, |commits| {
+            let again = commits[1].clone();
+            commits.insert(2, again);
+        });
+        assert!(behind.contains(&"overlap".into()), "drained {drained}: {behind:?}");
+    }
+}
+
+#[test]
+fn a_cursor_that_was_set_back_and_its_checksum_made_right_is_found_by_its_file() {
+    let sandbox = with_commits(true);
+    let snapshot = fs::read(sandbox.home("cursors.json")).unwrap();
+    let id = sandbox.entries("captured").last().unwrap()["file_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let set_back = |what: &str, from: &str, to: &str| {
+        write_snapshot(&sandbox, &snapshot, from, to);
+        let shown = report(&sandbox, 5);
+        let found = finding(&shown);
+        assert_eq!(found["kind"], "snapshot", "{what}");
+        assert!(found["what"].as_str().unwrap().contains(&id), "{what}: {found:#}");
+    };
+    set_back("the offset", "\"offset\":14,", "\"offset\":8,");
+    set_back("the line", "\"line\":3,", "\"line\":2,");
 }
