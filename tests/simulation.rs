@@ -15,6 +15,10 @@ mod hunt;
 #[path = "simulation/machine.rs"]
 mod machine;
 mod pipeline;
+#[path = "simulation/readers.rs"]
+mod readers;
+#[path = "simulation/steps.rs"]
+mod steps;
 #[path = "simulation/writers.rs"]
 mod writers;
 
@@ -23,7 +27,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dice::Dice;
 use hunt::{Hunt, Hunted};
-use machine::{Machine, Manner, Step};
+use machine::{Machine, Manner};
+use steps::Step;
 
 const STEPS: usize = 60;
 
@@ -51,7 +56,7 @@ fn play(manner: Manner, steps: &[Step], counts: &Counts) -> Result<(), String> {
 
 fn drawn(seed: u64) -> (Manner, Vec<Step>) {
     let mut dice = Dice::new(seed);
-    (Manner::drawn(&mut dice), machine::steps(&mut dice, STEPS))
+    (Manner::drawn(&mut dice), steps::steps(&mut dice, STEPS))
 }
 
 #[test]

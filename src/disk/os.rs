@@ -205,6 +205,10 @@ impl Disk for OsDisk {
     }
 
     fn show(&self, path: &Path) -> PathBuf {
+        if path.as_os_str().is_empty() {
+            // Joined, it would end with a slash.
+            return self.path.clone();
+        }
         self.path.join(path)
     }
 }

@@ -1,5 +1,7 @@
 //! A disk in memory that keeps *written* and *synced* apart, and fails or crashes at the n-th operation.
 
+mod content;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -7,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use content::Content;
+use fastrand::Rng;
 use rustix::io::Errno;
 
 use super::{Disk, DiskFile, EntryKind, Meta, Space};
@@ -85,93 +89,6 @@ struct State {
 
 /// Names that change at once: each shows this file from now on, or nothing.
 type NameChange = Vec<(PathBuf, Option<u64>)>;
-
-#[derive(Debug, Clone, Default)]
-struct Content {
-    written: Vec<u8>,
-    synced: Vec<u8>,
-    /// Sectors that a failed sync has dropped: they count as synced and are not, until they are written again.
-    dropped: BTreeSet<usize>,
-}
-
-/// Bytes that a medium writes at once.
-const SECTOR_BYTES: usize = 512;
-
-impl Content {
-    fn touch(&mut self, from: usize, to: usize) {
-        self.dropped
-            .retain(|sector| sector * SECTOR_BYTES >= to || (sector + 1) * SECTOR_BYTES <= from);
-    }
-
-    /// What a sync makes durable.
-    fn durable(&self) -> Vec<u8> {
-        let mut bytes = self.written.clone();
-        for sector in &self.dropped {
-            let place = sector_of(*sector, bytes.len());
-            let old = &self.synced[sector_of(*sector, self.synced.len())];
-            let kept = old.len().min(place.len());
-            bytes[place.clone()].fill(0);
-            bytes[place.start..place.start + kept].copy_from_slice(&old[..kept]);
-        }
-        bytes
-    }
-
-    /// Sectors of which the medium holds something else.
-    fn unsynced(&self) -> impl Iterator<Item = usize> {
-        let sectors = 0..self.written.len().div_ceil(SECTOR_BYTES);
-        sectors.filter(|sector| {
-            let place = sector_of(*sector, self.written.len());
-            self.synced.get(place.clone()) != Some(&self.written[place])
-        })
-    }
-
-    /// What a loss of power leaves, as the dice say.
-    fn drawn(&self, dice: &mut Dice) -> Vec<u8> {
-        let (synced, written) = (self.synced.len(), self.written.len());
-        let (shorter, longer) = (synced.min(written), synced.max(written));
-        let length = match dice.below(4) {
-            0 => synced,
-            1 => written,
-            2 => shorter + dice.below(longer - shorter + 1),
-            // Allocated by sectors.
-            _ => shorter.max(longer - longer % SECTOR_BYTES),
-        };
-        let all_or_none = dice.below(3);
-        let mut bytes = self.synced.clone();
-        bytes.resize(longer, 0);
-        for sector in 0..written.div_ceil(SECTOR_BYTES) {
-            let place = sector_of(sector, written);
-            let is_new = match all_or_none {
-                0 => true,
-                1 => false,
-                _ => dice.below(2) == 0,
-            };
-            if is_new && !self.dropped.contains(&sector) {
-                bytes[place.clone()].copy_from_slice(&self.written[place]);
-            }
-        }
-        bytes.truncate(length);
-        bytes
-    }
-}
-
-fn sector_of(sector: usize, length: usize) -> std::ops::Range<usize> {
-    let start = sector * SECTOR_BYTES;
-    start.min(length)..(start + SECTOR_BYTES).min(length)
-}
-
-/// The generator splitmix64.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let drawn = (mixed ^ (mixed >> 31)) % bound as u64;
-        usize::try_from(drawn).unwrap_or(0)
-    }
-}
 
 impl State {
     /// Bytes of all files that have a name.
@@ -264,7 +181,7 @@ impl SimDisk {
             // What was not synced is not synced by it.
             return Self(Arc::new(Mutex::new(state)));
         }
-        let mut dice = Dice(if let Loss::Drawn(seed) = loss { seed } else { 0 });
+        let mut dice = Rng::with_seed(if let Loss::Drawn(seed) = loss { seed } else { 0 });
         match loss {
             Loss::Everything | Loss::Names => state.names = state.names_synced.clone(),
             Loss::Drawn(_) => state.names = state.drawn_names(&mut dice),
@@ -276,7 +193,7 @@ impl SimDisk {
                 // A sync that lied is found out.
                 Loss::Names => content.written = content.durable(),
                 Loss::Everything | Loss::Bytes => content.written = content.synced.clone(),
-                Loss::Half => content.written = half_synced(content),
+                Loss::Half => content.written = content.half_synced(),
                 Loss::Drawn(_) => content.written = content.drawn(&mut dice),
             }
             content.synced = content.written.clone();
@@ -305,26 +222,19 @@ impl SimDisk {
     }
 }
 
-/// The synced bytes, and half of those that were written since.
-fn half_synced(content: &Content) -> Vec<u8> {
-    let same = content.synced.len().min(content.written.len());
-    let end = same + (content.written.len() - same) / 2;
-    content.written[..end].to_vec()
-}
-
 impl State {
     /// The names as the dice say: each change that was not synced was done or not. What a name shows is something that it
     /// showed at some time: where one change of it was not done, no later one was.
-    fn drawn_names(&self, dice: &mut Dice) -> BTreeMap<PathBuf, u64> {
+    fn drawn_names(&self, dice: &mut Rng) -> BTreeMap<PathBuf, u64> {
         let mut names = self.names_synced.clone();
-        let (manner, kept) = (dice.below(4), dice.below(self.renames.len() + 1));
+        let (manner, kept) = (dice.usize(0..4), dice.usize(0..=self.renames.len()));
         let mut undone = BTreeSet::new();
         for (at, change) in self.renames.iter().enumerate() {
             let is_done = match manner {
                 0 => true,
                 // As a journal does it: nothing without what came before.
                 1 => at < kept,
-                _ => dice.below(2) == 0,
+                _ => dice.bool(),
             };
             if !is_done || change.iter().any(|(name, _)| undone.contains(name)) {
                 undone.extend(change.iter().map(|(name, _)| name));
@@ -624,6 +534,7 @@ impl Drop for SimFile {
 
 #[cfg(test)]
 mod tests {
+    use super::content::{SECTOR_BYTES, sector_of};
     use super::*;
 
     fn content(disk: &SimDisk, path: &str) -> Option<Vec<u8>> {

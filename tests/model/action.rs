@@ -103,18 +103,9 @@ impl Kind {
 
 /// A list of so many actions.
 pub(crate) fn list(dice: &mut Dice, length: usize) -> Vec<Action> {
-    let all: usize = WEIGHTS.iter().map(|(_, weight)| weight).sum();
-    let mut one = || {
-        let mut drawn = dice.below(all);
-        let kind = WEIGHTS.iter().find(|(_, weight)| {
-            let found = drawn < *weight;
-            drawn = drawn.saturating_sub(*weight);
-            found
-        });
-        Action {
-            kind: kind.unwrap().0,
-            seed: dice.next(),
-        }
+    let mut one = || Action {
+        kind: dice.weighted(&WEIGHTS),
+        seed: dice.next(),
     };
     (0..length).map(|_| one()).collect()
 }

@@ -32,6 +32,18 @@ impl Dice {
         self.below(times) == 0
     }
 
+    /// One of these, each as often as its weight says.
+    #[allow(dead_code, reason = "each test program uses its part")]
+    pub(crate) fn weighted<T: Copy>(&mut self, from: &[(T, usize)]) -> T {
+        let mut drawn = self.below(from.iter().map(|(_, weight)| weight).sum());
+        let found = from.iter().find(|(_, weight)| {
+            let is_it = drawn < *weight;
+            drawn = drawn.saturating_sub(*weight);
+            is_it
+        });
+        found.unwrap().0
+    }
+
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }

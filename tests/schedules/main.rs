@@ -9,9 +9,11 @@
     reason = "the names of the queue are"
 )]
 
+mod actors;
+mod droppers;
 mod explorer;
 #[path = "../pipeline/mod.rs"]
 mod pipeline;
-mod queue;
+mod readers;
 mod turns;
 mod writers;

@@ -10,8 +10,8 @@ use tailspool::disk::{Disk, SimDisk, append_lines};
 use tailspool::home::OVERFLOW;
 use tailspool::provenance::{Options, Pair, ProvenanceStore, ProvenanceWriter, StoreError};
 
+use super::actors::{copy, holds, names, read, switches, with_a_death};
 use super::explorer::{Actor, Play};
-use super::queue::{copy, holds, names, read, switches, with_a_death};
 use super::turns::Turned;
 
 const FOREVER: Duration = Duration::MAX;

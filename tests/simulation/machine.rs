@@ -1,15 +1,13 @@
 //! A machine with a disk, a watcher and readers, on which everything goes wrong that may.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tailspool::disk::{Disk, Fault, Loss, SimDisk};
+use tailspool::disk::{Disk, Loss, SimDisk};
 use tailspool::limits::{FULL_RETRY, TAIL_SETTLE};
 use tailspool::pure::record::Envelope;
-use tailspool::queue::drain::{DrainOptions, DrainReport, Format, Output, drain};
 use tailspool::source::Budget;
 use tailspool::source::kind::SourceKind;
 use tempfile::TempDir;
@@ -17,7 +15,9 @@ use tempfile::TempDir;
 use super::account::{Account, Record};
 use super::dice::Dice;
 use super::pipeline::{Pipeline, TestClock};
-use super::writers::{Deed, Writers};
+use super::readers::{Taken, drained};
+use super::steps::{FAULTS, Kind, Step};
+use super::writers::Writers;
 
 /// How a whole list of steps is played.
 #[derive(Debug, Clone, Copy)]
@@ -37,97 +37,6 @@ impl Manner {
             small_segments: dice.once_in(2),
         }
     }
-}
-
-/// One thing that happens. What else is drawn for it comes from `seed` when it does.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Step {
-    kind: Kind,
-    seed: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Deed(Deed),
-    /// Everything is looked at and committed.
-    Look,
-    /// A part of that, with or without a commit.
-    Part,
-    /// Something goes wrong at one of the next operations of the disk, in a look.
-    FaultyLook,
-    /// The process is killed, or the machine loses power.
-    Crash,
-    /// A good end and a new start.
-    Restart,
-    /// Time goes by.
-    Pass,
-    /// A reader takes some records.
-    Drain,
-    /// Its output breaks off.
-    BrokenDrain,
-    /// Another reader comes while one is at work.
-    DrainBeside,
-    /// Something goes wrong at one of the next operations of the disk, in a drain.
-    FaultyDrain,
-}
-
-/// How often each happens, out of the sum.
-const WEIGHTS: [(Kind, usize); 25] = [
-    (Kind::Deed(Deed::Append), 16),
-    (Kind::Deed(Deed::Burst), 2),
-    (Kind::Deed(Deed::Piece), 6),
-    (Kind::Deed(Deed::Rest), 5),
-    (Kind::Deed(Deed::Rotate), 3),
-    (Kind::Deed(Deed::Move), 3),
-    (Kind::Deed(Deed::Unlink), 2),
-    (Kind::Deed(Deed::WriteOn), 3),
-    (Kind::Deed(Deed::CopyTruncate), 2),
-    (Kind::Deed(Deed::Truncate), 2),
-    (Kind::Deed(Deed::Regrow), 2),
-    (Kind::Deed(Deed::Rewrite), 3),
-    (Kind::Deed(Deed::Save), 3),
-    (Kind::Deed(Deed::Replace), 2),
-    (Kind::Deed(Deed::Recreate), 2),
-    (Kind::Look, 14),
-    (Kind::Part, 6),
-    (Kind::FaultyLook, 10),
-    (Kind::Crash, 4),
-    (Kind::Restart, 2),
-    (Kind::Pass, 4),
-    (Kind::Drain, 6),
-    (Kind::BrokenDrain, 3),
-    (Kind::DrainBeside, 2),
-    (Kind::FaultyDrain, 3),
-];
-
-const FAULTS: [Fault; 9] = [
-    Fault::CrashBefore,
-    Fault::CrashAfter,
-    Fault::CrashInside,
-    Fault::CrashInside,
-    Fault::Eio,
-    Fault::Full,
-    Fault::Short,
-    Fault::Interrupted,
-    Fault::SyncLies,
-];
-
-/// Draws so many steps.
-pub(crate) fn steps(dice: &mut Dice, count: usize) -> Vec<Step> {
-    let all = WEIGHTS.iter().map(|(_, weight)| weight).sum();
-    let mut one = || {
-        let mut drawn = dice.below(all);
-        let found = WEIGHTS.iter().find(|(_, weight)| {
-            let is_it = drawn < *weight;
-            drawn = drawn.saturating_sub(*weight);
-            is_it
-        });
-        Step {
-            kind: found.unwrap().0,
-            seed: dice.next(),
-        }
-    };
-    (0..count).map(|_| one()).collect()
 }
 
 pub(crate) struct Machine {
@@ -386,59 +295,6 @@ impl Machine {
             };
             self.account.delivered(envelope.ulid.into_owned(), record)?;
         }
-        Ok(())
-    }
-}
-
-fn drained(disk: &SimDisk, records_max: u64, taken: &mut Taken) -> Option<DrainReport> {
-    let options = DrainOptions {
-        format: Format::Envelope,
-        records_max,
-        peek: false,
-    };
-    drain(disk, options, taken, &mut ()).ok()
-}
-
-/// What a reader took.
-#[derive(Default)]
-struct Taken {
-    bytes: Vec<u8>,
-    /// Its output fails after so many bytes.
-    breaks_after: Option<usize>,
-    /// Another reader comes once this one has its first bytes.
-    beside: Option<SimDisk>,
-    besides: Vec<u8>,
-}
-
-impl Write for Taken {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = self
-            .breaks_after
-            .map_or(usize::MAX, |after| after.saturating_sub(self.bytes.len()));
-        if room == 0 {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        let taken = bytes.len().min(room);
-        self.bytes.extend_from_slice(&bytes[..taken]);
-        if let Some(disk) = self.beside.take() {
-            let mut other = Self::default();
-            drained(&disk, u64::MAX, &mut other);
-            self.besides = other.bytes;
-        }
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Output for Taken {
-    fn writer(&mut self) -> &mut dyn Write {
-        self
-    }
-
-    fn settle(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

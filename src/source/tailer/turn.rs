@@ -61,10 +61,12 @@ impl Tailer {
     /// Whether nothing moved of a file of which something was told, and which was not looked at since.
     fn is_told_for_nothing(&mut self, key: &Key, found: &io::Result<Stat>) -> bool {
         let queued = self.queued.get_mut(key);
-        let is_told_only = queued.is_some_and(|queued| std::mem::take(&mut queued.is_told_only));
+        if !queued.is_some_and(|queued| std::mem::take(&mut queued.is_told_only)) {
+            return false;
+        }
         let (now, tracked) = (self.clock.now(), self.tracked_at(key));
         let is_unmoved = |stat| tracked.is_some_and(|tracked| tracked.is_unmoved(stat, now));
-        is_told_only && found.as_ref().is_ok_and(is_unmoved)
+        found.as_ref().is_ok_and(is_unmoved)
     }
 
     /// The kept handle, if it is of the file that the path shows. One that could not be read is opened again

@@ -13,9 +13,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Component, Path};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 #[cfg(target_os = "linux")]
-use rustix::fs::{RawDir, SeekFrom};
+use rustix::fs::RawDir;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::{EachEntry, EachInode, Kind, Log, Stamp, Stat, Tree};
@@ -252,11 +252,11 @@ fn keeps_births_at(_: BorrowedFd<'_>, _: &Path) -> Option<bool> {
     Some(false)
 }
 
-/// Lists a directory by its own descriptor, which need not be opened a second time.
+/// Lists a directory by its own descriptor, which need not be opened a second time: it was opened for this, and stands at
+/// its beginning.
 #[cfg(target_os = "linux")]
 fn entries(directory: BorrowedFd<'_>, each: &mut dyn FnMut(&OsStr, FileType, u64)) -> io::Result<()> {
     let mut buffer = vec![MaybeUninit::uninit(); LISTING_BYTES];
-    rustix::fs::seek(directory, SeekFrom::Start(0))?;
     let mut listing = RawDir::new(directory, &mut buffer);
     while let Some(entry) = listing.next() {
         let entry = entry?;
