@@ -5,6 +5,7 @@ mod commit;
 mod due;
 mod entries;
 mod long;
+mod measure;
 mod open;
 mod pace;
 mod room;
@@ -69,6 +70,8 @@ pub struct Capture {
     /// More is pending than may be, and it cannot be dropped.
     stuck: bool,
     full: Option<Full>,
+    /// The most that a batch may have for want of room on the disk.
+    batch_room_bytes: u64,
     /// The long lines that did not fit the disk, by their file.
     oversized: BTreeMap<Ulid, Oversized>,
     latched: bool,
@@ -165,6 +168,7 @@ impl Capture {
             dropper: Dropper::default(),
             stuck: false,
             full: None,
+            batch_room_bytes: u64::MAX,
             oversized: BTreeMap::new(),
             latched: false,
             last_commit: None,

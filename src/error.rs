@@ -88,6 +88,11 @@ impl Error {
     /// What the user can do, if anything is known.
     #[must_use]
     pub fn hint_text(&self) -> Option<&str> {
+        let too_many =
+            self.io_cause().and_then(io::Error::raw_os_error) == Some(rustix::io::Errno::MFILE.raw_os_error());
+        if too_many {
+            return Some("allow this process more open files, as with `ulimit -n 256`, and start again");
+        }
         self.hint.as_deref()
     }
 

@@ -77,7 +77,10 @@ impl HomeLock {
     /// Fails as [`ErrorKind::HomeInUse`] when another watcher has it.
     pub fn take(disk: &dyn Disk) -> Result<Self, Error> {
         let path = Path::new(LOCK);
-        let failed = |cause| Error::io("cannot lock the home", disk.show(path), cause);
+        let failed = |cause| {
+            Error::io("cannot lock the home", disk.show(path), cause)
+                .hint("it must be writable; choose another one with --home DIR or TAILSPOOL_HOME")
+        };
         let give_up = Instant::now() + LOCK_PATIENCE;
         let mut file = disk.open(path, true).map_err(failed)?;
         while !file.try_lock().map_err(failed)? {

@@ -92,8 +92,11 @@ pub const LAST_TURNS_MAX: u32 = 1024;
 /// of a chain where these fit.
 pub const FORERUNNERS_MAX: usize = 16;
 
-/// Open handles kept for recently active files. Half of `RLIMIT_NOFILE` bounds it too.
+/// Open handles kept for recently active files. Half of `RLIMIT_NOFILE` bounds it too, and [`HANDLES_SPARED`].
 pub const HANDLES_MAX: usize = 256;
+
+/// Open files that are left of `RLIMIT_NOFILE` for everything else.
+pub const HANDLES_SPARED: usize = 24;
 
 /// Paths that could not be looked at that a status names; the others are counted.
 pub const UNKNOWN_SHOWN_MAX: usize = 5;

@@ -827,3 +827,24 @@ fn another_line_of_the_same_length_is_a_new_try() {
     assert!(watched.drained() == line);
     assert_eq!(watched.unknown(), 0);
 }
+
+#[test]
+fn a_line_that_cannot_fit_is_not_begun_and_not_read_again_before_there_is_more_room() {
+    let mut watched = Watched::new();
+    watched.append("a.jsonl", "one\n");
+    watched.pass(INTERVAL);
+    watched.pass(INTERVAL);
+    watched.disk.set_free(RESERVE + 4_000_000);
+    let line = "\0".repeat(1_200_000) + "\n";
+    watched.append("a.jsonl", &line);
+    let before = watched.disk.operations();
+    watched.pass(INTERVAL);
+    pass_twenty_minutes(&mut watched);
+    assert_eq!(watched.disk.operations(), before, "nothing was written");
+    assert_eq!((watched.drained().as_str(), watched.unknown()), ("one\n", 1));
+    watched.disk.set_free(RESERVE + 8_000_000);
+    watched.pass(INTERVAL);
+    watched.pass(INTERVAL);
+    assert!(watched.drained() == line);
+    assert_eq!(watched.unknown(), 0);
+}

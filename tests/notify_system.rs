@@ -11,32 +11,8 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use serde_json::Value;
+use support::namespace::{in_namespace, inside};
 use support::{Running, Sandbox, append, wait_until_equal};
-
-/// The command behind `before`, in namespaces where this user is root. None, with a word, where there are none.
-fn in_namespace(sandbox: &Sandbox, flags: &str, before: &str, args: &[&str]) -> Option<Command> {
-    let with = |script: &str, args: &[&str]| {
-        let mut command = sandbox.command(args);
-        let program = command.get_program().to_owned();
-        let mut outer = Command::new("unshare");
-        outer.args([flags, "sh", "-ec", script]).arg(program).args(args);
-        for (key, value) in command.get_envs() {
-            match value {
-                Some(value) => outer.env(key, value),
-                None => outer.env_remove(key),
-            };
-        }
-        command = outer;
-        command.current_dir(sandbox.path("")).stdout(Stdio::piped());
-        command
-    };
-    let tried = with(before, &[]).stderr(Stdio::null()).status();
-    if !tried.is_ok_and(|status| status.success()) {
-        println!("skipped: `{before}` cannot be done here");
-        return None;
-    }
-    Some(with(&format!("{before}\nexec \"$0\" \"$@\""), args))
-}
 
 fn start(command: Command) -> Running {
     let watcher = Running::start(command);
@@ -182,17 +158,6 @@ fn few_descriptors_are_enough_for_many_files() {
     }
     let ended = watcher.stop();
     assert_eq!(ended.count("cannot look at"), 0, "{ended:#?}");
-}
-
-/// Runs a script in the namespaces of a command.
-fn inside(watcher: &Running, script: &str) {
-    let mut command = Command::new("nsenter");
-    command
-        .args(["--preserve-credentials", "-U", "-m", "-t"])
-        .arg(watcher.pid().to_string());
-    command.args(["sh", "-ec", script]);
-    let status = command.status().unwrap();
-    assert!(status.success(), "{script}");
 }
 
 #[test]

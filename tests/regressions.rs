@@ -233,7 +233,8 @@ fn a_long_line_that_would_fill_the_disk_waits_and_holds_nobody_up() {
 fn a_long_line_that_met_the_reserve_is_not_written_again_within_a_minute() {
     let temp = tempfile::tempdir().unwrap();
     let long = 2 * READ_BYTES;
-    append(&temp.path().join("a.jsonl"), &("\0".repeat(long) + "\n"));
+    // Bytes of which each takes more than four, which is known only once they are found to be no UTF-8.
+    fs::write(temp.path().join("a.jsonl"), [vec![0xff; long], vec![b'\n']].concat()).unwrap();
     let disk = SimDisk::new();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let clock = TestClock::new();

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::entries::{At, settled_entry};
 use super::open::Run;
-use super::{Capture, Committed, Oversized};
+use super::{Capture, Committed, Oversized, measure};
 use crate::disk::{Disk, Space, is_full};
 use crate::error::Error;
 use crate::event::Event;
@@ -94,6 +94,15 @@ impl Capture {
         let too_soon = tried.is_some_and(|tried| self.clock.now() < tried.retry_at);
         if too_soon || !leaves_reserve(&*self.disk, needed_bytes) {
             return Ok(Long::NoRoom);
+        }
+        if !leaves_reserve(&*self.disk, measure::worst(line.length())) {
+            // Rather one reading more than a disk that is filled in vain.
+            let reserve_stays = |bytes| leaves_reserve(&*self.disk, bytes);
+            match measure::too_many(line, reserve_stays) {
+                Ok(None) => {}
+                Ok(Some(bytes)) => return Ok(self.oversized(line, bytes)),
+                Err(_) => return Ok(Long::Changed),
+            }
         }
         let at = self.clock.utc();
         let ulid = self.ulids.fresh(self.clock.unix_ms());

@@ -45,16 +45,17 @@ impl Capture {
             }
             OnFull::Wait => {}
         }
-        match self.why_full() {
+        let space = self.disk.space().ok();
+        // Half of the room, since the ledger takes some too; a batch for which there is none would wait for ever.
+        self.batch_room_bytes = space.map_or(u64::MAX, |space| depth::room_bytes(space) / 2);
+        let disk_is_full = || space.is_some_and(depth::disk_is_full);
+        let why_full = self
+            .limit_reached()
+            .or_else(|| disk_is_full().then(|| "the disk is full".into()));
+        match why_full {
             Some(reason) => self.set_full(reason),
             None => self.full = None,
         }
-    }
-
-    fn why_full(&self) -> Option<String> {
-        let disk_is_full = || self.disk.space().is_ok_and(depth::disk_is_full);
-        self.limit_reached()
-            .or_else(|| disk_is_full().then(|| "the disk is full".into()))
     }
 
     /// Why a limit keeps things from being taken.
@@ -144,8 +145,9 @@ impl Capture {
             Layout::Batch => BATCH_RECORDS,
             Layout::Record => RECORD_FILES,
         };
+        let bytes = bytes.min(BATCH_BYTES as u64).min(self.batch_room_bytes);
         u64::from(self.open.records) >= records.min(most.into())
-            || self.open.bytes.len() as u64 >= bytes.min(BATCH_BYTES as u64)
+            || self.open.bytes.len() as u64 >= bytes.max(1)
             || self.open.entries.len() + 1 >= COMMIT_LINES_MAX
     }
 

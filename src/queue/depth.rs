@@ -149,8 +149,17 @@ impl QueueLimits {
 
 /// Whether the disk is so full that nothing more may be queued.
 pub fn disk_is_full(space: Space) -> bool {
+    space.free < reserve(space)
+}
+
+/// How much a disk takes until it is full.
+pub fn room_bytes(space: Space) -> u64 {
+    space.free.saturating_sub(reserve(space))
+}
+
+fn reserve(space: Space) -> u64 {
     let share = space.total / 100 * FREE_SHARE_PERCENT;
-    space.free < share.min(FREE_BYTES_MIN)
+    share.min(FREE_BYTES_MIN)
 }
 
 #[cfg(test)]

@@ -46,8 +46,9 @@ impl SourceKind {
             Self::Auto | Self::Notify if options.once => None,
             Self::Auto => notifier().inspect_err(tell_unavailable).ok(),
             Self::Notify => Some(notifier().map_err(|cause| {
+                // As text: here it means another limit than that of open files.
                 Error::new(ErrorKind::Failed, "cannot be told of changes")
-                    .because(cause)
+                    .because(cause.to_string())
                     .hint(HINT)
             })?),
         };

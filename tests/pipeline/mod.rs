@@ -49,6 +49,8 @@ pub(crate) struct TestClock {
     /// Near the time of the files, or none of them would count as recent.
     begin_utc: Timestamp,
     passed: Mutex<Duration>,
+    /// How much the time of day was set back.
+    set_back: Mutex<Duration>,
 }
 
 impl TestClock {
@@ -57,11 +59,17 @@ impl TestClock {
             begin: Instant::now(),
             begin_utc: Timestamp::now(),
             passed: Mutex::default(),
+            set_back: Mutex::default(),
         })
     }
 
     pub(crate) fn pass(&self, time: Duration) {
         *self.passed.lock().unwrap() += time;
+    }
+
+    /// Sets the time of day back; the other clock goes on.
+    pub(crate) fn set_back(&self, time: Duration) {
+        *self.set_back.lock().unwrap() += time;
     }
 
     fn passed(&self) -> Duration {
@@ -75,7 +83,7 @@ impl Clock for TestClock {
     }
 
     fn utc(&self) -> Timestamp {
-        self.begin_utc + self.passed()
+        self.begin_utc + self.passed() - *self.set_back.lock().unwrap()
     }
 }
 

@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
+#[cfg(target_os = "linux")]
+pub(crate) mod namespace;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs::{self, OpenOptions};

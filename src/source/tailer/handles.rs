@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ulid::Ulid;
 
-use crate::limits::HANDLES_MAX;
+use crate::limits::{HANDLES_MAX, HANDLES_SPARED};
 use crate::source::tree::Log;
 
 /// At most one handle for each file. The one that was kept first is the one of the file that has been quiet longest,
@@ -74,8 +74,10 @@ impl Handles {
 /// How many handles may stay open: the bound, and well under what the process may have.
 pub(super) fn handles_max() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let half = limit.map_or(HANDLES_MAX as u64, |limit| limit / 2);
-    HANDLES_MAX.min(usize::try_from(half).unwrap_or(HANDLES_MAX))
+    let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else {
+        return HANDLES_MAX;
+    };
+    HANDLES_MAX.min(limit / 2).min(limit.saturating_sub(HANDLES_SPARED))
 }
 
 #[cfg(test)]
