@@ -242,7 +242,7 @@ fn a_long_line_that_met_the_reserve_is_not_written_again_within_a_minute() {
     disk.set_free((1 << 30) + 2 * long as u64);
     pipeline.look().unwrap();
     // Room for what was written, and still not for all of it, as when writing takes more than the bytes.
-    disk.set_free((1 << 30) + 4 * long as u64);
+    disk.set_free((1 << 30) + 3 * long as u64);
     let operations = disk.operations();
     pipeline.look().unwrap();
     clock.pass(HOT_WINDOW / 2);
