@@ -131,7 +131,8 @@ pub const INTERVAL: Duration = Duration::from_secs(2);
 /// Time between two walks over everything where changes are told, unless set otherwise.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
 
-/// Walks that come earlier, since hints were lost, are apart by this many times what the last one took.
+/// Walks are apart by at least this many times what the last one took: those of a polling source, and those that come
+/// earlier since hints were lost.
 pub const SWEEP_COST: u32 = 4;
 
 /// A file is hot for this long after its last change.

@@ -8,10 +8,12 @@ use super::tree::Tree;
 use super::{Budget, EventSink, Overview, PollReport, Source, Wake};
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::limits::SWEEP_COST;
 use crate::pure::fold::Fold;
 use crate::wake::{StopSignal, Woken};
 
-/// Looks everywhere, every `interval`; at files that changed in the last minute, every 100 ms.
+/// Looks everywhere, every `interval`, or less often where that takes more than a fifth of the time; at files that
+/// changed in the last minute, every 100 ms.
 ///
 /// Dropping it closes its handles. It starts no thread.
 pub struct PollingSource {
@@ -45,7 +47,7 @@ impl PollingSource {
         if before >= self.next_sweep {
             self.tailer.sweep(&mut ());
             let now = self.clock.now();
-            self.next_sweep = now + self.interval;
+            self.next_sweep = now + self.interval.max((now - before) * SWEEP_COST);
             self.next_hot = now + hot_interval(Duration::ZERO);
         } else if before >= self.next_hot && self.tailer.has_hot() {
             self.tailer.look_at_hot(&|_| true);
