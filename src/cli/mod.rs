@@ -169,6 +169,12 @@ enum Verb {
     Man(setup::ManArgs),
 }
 
+/// What is said of arguments that are no command: an error and a hint.
+#[doc(hidden)]
+pub fn mistake(args: &[OsString]) -> Option<(String, String)> {
+    usage::mistake(args)
+}
+
 /// Runs the command that the arguments of the process name.
 pub fn main() -> ExitCode {
     let cli = match usage::parse() {

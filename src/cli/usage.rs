@@ -36,13 +36,21 @@ fn tell(error: clap::Error, args: &[OsString]) -> Exit {
             Exit::Usage
         }
         _ => {
-            mistake(error, args);
+            let (error, hint) = said(error, args);
+            talk::error_line(error);
+            talk::hint_line(hint);
             Exit::Usage
         }
     }
 }
 
-fn mistake(error: clap::Error, args: &[OsString]) {
+/// The `error:` and the `hint:` line for arguments that are no command.
+pub(super) fn mistake(args: &[OsString]) -> Option<(String, String)> {
+    let error = parse_from(args).err()?;
+    (error.exit_code() != 0).then(|| said(error, args))
+}
+
+fn said(error: clap::Error, args: &[OsString]) -> (String, String) {
     // It repeats arguments as they are, and a newline in one would look like a line of ours: so the same is said of
     // the arguments as they may be shown.
     let shown: Vec<_> = args.iter().map(|arg| Shown::name(arg).to_string().into()).collect();
@@ -50,7 +58,8 @@ fn mistake(error: clap::Error, args: &[OsString]) {
     let lines: Vec<_> = text.lines().take_while(|line| !line.starts_with("Usage:")).collect();
     let first = lines.iter().take_while(|line| !line.is_empty());
     let first = first.map(|line| line.trim()).collect::<Vec<_>>().join(" ");
-    talk::error_line(first.strip_prefix("error: ").unwrap_or(&first));
+    let error = first.strip_prefix("error: ").unwrap_or(&first).to_owned();
     let tip = lines.iter().find_map(|line| line.trim().strip_prefix("tip: "));
-    talk::hint_line(tip.unwrap_or("tailspool --help, or tailspool COMMAND --help, shows what there is"));
+    let hint = tip.unwrap_or("tailspool --help, or tailspool COMMAND --help, shows what there is");
+    (error, hint.to_owned())
 }

@@ -36,3 +36,5 @@ pub mod retry;
 mod strings;
 
 pub use capture_queue::{CaptureQueue, Pending, QueueOptions};
+#[doc(hidden)]
+pub use strings::unescaped;

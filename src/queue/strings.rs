@@ -1,6 +1,6 @@
 //! JSON strings that are too long to be held, as streams.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 use super::envelopes::WriteError;
 
@@ -80,5 +80,17 @@ fn escaped(reader: &mut impl BufRead) -> io::Result<String> {
             Err(error) if start > 1 => return Err(error.into()),
             Err(_) => text.pop(),
         };
+    }
+}
+
+/// What the inside of a JSON string says, up to its closing quote, read in pieces of that many bytes: for those who
+/// hold it against a parser.
+#[doc(hidden)]
+pub fn unescaped(text: &[u8], piece_bytes: usize) -> io::Result<Vec<u8>> {
+    let length = skip_string(&mut BufReader::with_capacity(piece_bytes, text))?;
+    let mut out = Vec::new();
+    match unescape(&mut BufReader::with_capacity(piece_bytes, text.take(length)), &mut out) {
+        Ok(()) => Ok(out),
+        Err(WriteError::Source(error) | WriteError::Output(error)) => Err(error),
     }
 }
