@@ -95,7 +95,7 @@ impl Ledger {
                 segment,
                 offset: length,
             },
-            next_commit: fold.commit + 1,
+            next_commit: fold.commit.saturating_add(1),
             segment_bytes_max: SEGMENT_BYTES,
             buffer: Vec::new(),
         })
@@ -128,7 +128,7 @@ impl Ledger {
         }
         self.file.sync().map_err(|cause| self.finally("cannot sync", cause))?;
         self.end.offset += self.buffer.len() as u64;
-        self.next_commit += 1;
+        self.next_commit = self.next_commit.saturating_add(1);
         Ok((commit, self.end))
     }
 

@@ -120,7 +120,7 @@ fn fold_ledger(disk: &dyn Disk, snapshot: Fold) -> Result<Folded, Error> {
                 snapshot_found |= sealed.commit.commit == covered && sealed.end == offset;
                 return Ok(());
             }
-            if sealed.commit.commit != fold.commit + 1 {
+            if !sealed.commit.follows(fold.commit) {
                 return Err(format!(
                     "commit {} follows commit {}",
                     sealed.commit.commit, fold.commit

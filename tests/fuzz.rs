@@ -32,7 +32,12 @@ fn holds(body: fn(&[u8])) {
     let cases = std::env::var("TAILSPOOL_CASES").map_or(500, |cases| cases.parse().unwrap());
     body(b"");
     let bytes = prop_oneof![vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..400)];
-    let outcome = TestRunner::new(Config::with_cases(cases)).run(&bytes, |bytes| {
+    let outcome = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    })
+    .run(&bytes, |bytes| {
         body(&bytes);
         Ok(())
     });

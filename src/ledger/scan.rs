@@ -111,7 +111,7 @@ pub fn current_fold(disk: &dyn Disk) -> Result<Fold, Error> {
     for segment in begin.segment..=segments(disk)? {
         let start = if segment == begin.segment { begin.offset } else { 0 };
         scan(disk, segment, start, |sealed| {
-            if sealed.commit.commit == fold.commit + 1 {
+            if sealed.commit.follows(fold.commit) {
                 sealed.apply(&mut fold, segment)?;
             }
             Ok(())

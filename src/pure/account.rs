@@ -179,7 +179,7 @@ impl Account {
 
     fn truncated(&mut self, cut: &Truncate) -> Vec<Misfit> {
         let mut misfits = Vec::new();
-        if self.epoch + 1 != cut.epoch || self.reached != cut.was || cut.kept > cut.was {
+        if self.epoch.checked_add(1) != Some(cut.epoch) || self.reached != cut.was || cut.kept > cut.was {
             misfits.push(contradiction(format!(
                 "a truncation at {} into epoch {} that keeps {} of {} in epoch {}",
                 cut.was, cut.epoch, cut.kept, self.reached, self.epoch
@@ -261,7 +261,7 @@ fn cursor_before(entry: &Entry) -> Option<(u64, u64)> {
 /// The records of a run are consecutive.
 fn ulids_of(run: &Captured) -> Option<Misfit> {
     let count = match (run.first, run.last) {
-        (Some(first), Some(last)) => last.0.checked_sub(first.0).map(|more| more + 1),
+        (Some(first), Some(last)) => last.0.checked_sub(first.0).and_then(|more| more.checked_add(1)),
         (None, None) => Some(0),
         _ => None,
     };

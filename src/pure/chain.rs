@@ -72,7 +72,7 @@ impl Chain {
                 let Ok(hash) = blake3::Hash::from_hex(&run.blake3) else {
                     return;
                 };
-                let lines = run.lines + run.blank + u64::from(run.settled.is_some());
+                let lines = run.physical_lines();
                 let (from, to) = (run.from, run.to);
                 self.insert(Run { from, to, lines, hash });
             }
@@ -96,7 +96,8 @@ impl Chain {
     /// Physical lines of the runs below `to`.
     #[must_use]
     pub fn lines_below(&self, to: u64) -> u64 {
-        self.runs.iter().filter(|run| run.to <= to).map(|run| run.lines).sum()
+        let below = self.runs.iter().filter(|run| run.to <= to);
+        below.fold(0, |lines, run| lines.saturating_add(run.lines))
     }
 }
 

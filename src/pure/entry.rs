@@ -334,6 +334,14 @@ pub struct Dropped {
     pub records: u64,
 }
 
+impl Captured {
+    /// Its lines in the log, those without a record of this run included.
+    pub(crate) fn physical_lines(&self) -> u64 {
+        let settled = u64::from(self.settled.is_some());
+        self.lines.saturating_add(self.blank).saturating_add(settled)
+    }
+}
+
 impl Entry {
     /// Its `kind`.
     pub fn kind(&self) -> &'static str {

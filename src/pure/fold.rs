@@ -85,8 +85,9 @@ impl Fold {
                 self.place(&rotate.into())
             }
             Entry::Captured(run) => {
-                self.captured_bytes += self.file(run.file_id)?.captured(run)?;
-                self.captured_lines += run.lines;
+                let bytes = self.file(run.file_id)?.captured(run)?;
+                add(&mut self.captured_bytes, bytes);
+                add(&mut self.captured_lines, run.lines);
                 if run.lines > 0 {
                     self.lined.insert(run.file_id);
                 }
@@ -97,8 +98,8 @@ impl Fold {
             Entry::Delete(delete) => self.leave(delete.file_id, &delete.path),
             Entry::Settled(settled) => {
                 self.settled(settled)?;
-                self.captured_lines += 1;
-                self.captured_bytes += settled.length;
+                add(&mut self.captured_lines, 1);
+                add(&mut self.captured_bytes, settled.length);
                 self.lined.insert(settled.file_id);
                 self.give_out(Some(settled.ulid));
                 Ok(())
@@ -181,7 +182,7 @@ impl Fold {
     }
 
     fn place(&mut self, place: &Place<'_>) -> Result<(), String> {
-        self.places += 1;
+        add(&mut self.places, 1);
         let placed = self.places;
         let Some(continues) = place.continues else {
             return match self.files.insert(place.file_id, Box::new(FileState::at(place, placed))) {
@@ -219,8 +220,8 @@ impl Fold {
             ));
         }
         let hash = blake3::Hash::from_hex(&settled.blake3).map_err(|error| error.to_string())?;
-        file.captured_lines += 1;
-        file.captured_bytes += settled.length;
+        add(&mut file.captured_lines, 1);
+        add(&mut file.captured_bytes, settled.length);
         file.mtime = settled.mtime.unwrap_or(file.mtime);
         file.settled = Some(SettledTail {
             ulid: settled.ulid,
@@ -239,6 +240,11 @@ impl Fold {
         let file = self.files.get_mut(&file_id).map(|file| &mut **file);
         file.ok_or_else(|| format!("file {file_id} was never begun"))
     }
+}
+
+/// Adds to a sum. One that is too great was forged, and stays as great as it can be.
+fn add(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
 }
 
 mod by_id {

@@ -190,7 +190,7 @@ impl<'a> Walk<'a> {
             self.doubt();
         }
         self.lost = false;
-        self.next_commit = found + 1;
+        self.next_commit = found.saturating_add(1);
     }
 
     /// The fold that a watcher makes must accept the same lines.

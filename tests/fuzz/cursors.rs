@@ -15,7 +15,7 @@ use super::data::Data;
 use super::files::{content, names, put};
 use super::seeds::{FOLDS, LEDGER, with_ledger};
 
-static SNAPSHOT: LazyLock<Vec<u8>> = LazyLock::new(|| saved(FOLDS.last().unwrap()));
+static SNAPSHOTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| FOLDS.iter().map(saved).collect());
 
 fn saved(fold: &Fold) -> Vec<u8> {
     let disk = SimDisk::new();
@@ -26,7 +26,8 @@ fn saved(fold: &Fold) -> Vec<u8> {
 pub(crate) fn run(bytes: &[u8]) {
     let mut data = Data::new(bytes);
     let is_forged = data.byte() % 2 == 1;
-    let mut text = SNAPSHOT.clone();
+    let number = data.below(FOLDS.len());
+    let mut text = SNAPSHOTS[number].clone();
     data.damage(&mut text);
     if is_forged {
         return forged(&resealed(&text));
@@ -34,8 +35,8 @@ pub(crate) fn run(bytes: &[u8]) {
     let disk = SimDisk::new();
     put(&disk, CURSORS, &text);
     let loaded = load_or_move_aside(&disk, Timestamp::UNIX_EPOCH).unwrap();
-    if text == *SNAPSHOT {
-        assert_eq!(loaded, Loaded::Sound(FOLDS.last().unwrap().clone()));
+    if text == SNAPSHOTS[number] {
+        assert_eq!(loaded, Loaded::Sound(FOLDS[number].clone()));
     } else {
         assert!(matches!(loaded, Loaded::Damaged(_)), "{loaded:?}");
         let names = names(&disk, "");

@@ -39,15 +39,22 @@ impl<'a> Data<'a> {
         text
     }
 
+    /// The same without newlines; half of them are ASCII, since few bytes by chance are UTF-8.
+    pub(crate) fn line(&mut self) -> Vec<u8> {
+        let mask = if self.byte().is_multiple_of(2) { 0x7f } else { 0xff };
+        let bytes = self.text().iter().map(|byte| byte & mask);
+        bytes.filter(|byte| *byte != b'\n').collect()
+    }
+
     /// All that is left.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }
 
-    /// Changes `bytes`, up to 16 times, as what is left says.
+    /// Changes `bytes`, up to 8 times, as what is left says. Copies of copies are bounded.
     pub(crate) fn damage(&mut self, bytes: &mut Vec<u8>) {
-        for _ in 0..16 {
-            if self.0.is_empty() || bytes.is_empty() {
+        for _ in 0..1 + self.byte() % 8 {
+            if self.0.is_empty() || bytes.is_empty() || bytes.len() > 64 * 1024 {
                 return;
             }
             match self.byte() % 10 {
@@ -66,15 +73,19 @@ impl<'a> Data<'a> {
                     insert(bytes, self.below(bytes.len()), &copy);
                 }
                 5 => insert(bytes, self.below(bytes.len()), self.text()),
-                6 => drop(bytes.drain(self.line(bytes))),
+                6 => drop(bytes.drain(self.place_of_line(bytes))),
                 7 => {
-                    let copy = bytes[self.line(bytes)].to_vec();
-                    insert(bytes, self.line(bytes).start, &copy);
+                    let copy = bytes[self.place_of_line(bytes)].to_vec();
+                    insert(bytes, self.place_of_line(bytes).start, &copy);
                 }
                 8 => {
-                    let line = self.line(bytes);
+                    let line = self.place_of_line(bytes);
                     let moved: Vec<_> = bytes.drain(line).collect();
-                    let at = if bytes.is_empty() { 0 } else { self.line(bytes).start };
+                    let at = if bytes.is_empty() {
+                        0
+                    } else {
+                        self.place_of_line(bytes).start
+                    };
                     insert(bytes, at, &moved);
                 }
                 _ => {
@@ -95,7 +106,7 @@ impl<'a> Data<'a> {
     }
 
     /// The place of a line, with its newline.
-    fn line(&mut self, bytes: &[u8]) -> std::ops::Range<usize> {
+    fn place_of_line(&mut self, bytes: &[u8]) -> std::ops::Range<usize> {
         let lines: Vec<_> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
         let number = self.below(lines.len());
         let start = lines[..number].iter().map(|line| line.len()).sum();

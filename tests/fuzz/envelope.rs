@@ -22,7 +22,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let file = file(&mut data);
     let ulid = Ulid::from_parts(data.number() >> 16, data.number().into());
     let replaces = (data.byte() % 2 == 1).then_some(Ulid(7));
-    let line: Vec<u8> = data.text().iter().copied().filter(|byte| *byte != b'\n').collect();
+    let line = data.line();
     let line = Line {
         offset: data.number(),
         number: (data.byte() % 2 == 1).then_some(3),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use super::Mark;
+use super::{Mark, add};
 use crate::pure::chain::Suffix;
 use crate::pure::entry::{Captured, New, Rotate, Truncate};
 use crate::pure::identity::{Evidence, Identity, Window};
@@ -161,7 +161,7 @@ impl FileState {
     }
 
     pub(super) fn truncate(&mut self, cut: &Truncate) -> Result<(), String> {
-        if self.epoch + 1 != cut.epoch || self.offset != cut.was || cut.kept > cut.was {
+        if self.epoch.checked_add(1) != Some(cut.epoch) || self.offset != cut.was || cut.kept > cut.was {
             return Err(format!(
                 "a truncation at {} into epoch {} does not follow epoch {} at {}",
                 cut.was, cut.epoch, self.epoch, self.offset
@@ -197,7 +197,7 @@ impl FileState {
 
     /// Adds a run. Returns how many bytes were not captured before.
     pub(super) fn captured(&mut self, run: &Captured) -> Result<u64, String> {
-        let fits = run.line.map(|line| line - 1) == self.line;
+        let fits = run.line == self.line.map(|line| line.saturating_add(1));
         if self.epoch != run.epoch || self.offset != run.from || !fits || run.to <= run.from {
             return Err(format!(
                 "a run of file {} from {} in epoch {} (line {:?}) does not follow its cursor at {} in epoch {} ({:?} lines)",
@@ -213,15 +213,14 @@ impl FileState {
         // Its first line may be captured already, without its newline.
         let before = self.settled.get().filter(|_| run.settled.is_some());
         let bytes = (run.to - run.from).saturating_sub(before.map_or(0, |settled| settled.length));
-        self.captured_lines += run.lines;
-        self.captured_bytes += bytes;
+        add(&mut self.captured_lines, run.lines);
+        add(&mut self.captured_bytes, bytes);
         self.mtime = run.mtime.unwrap_or(self.mtime);
         if self.cwd.is_none() {
             self.cwd.clone_from(&run.cwd);
         }
         self.offset = run.to;
-        let lines = run.lines + run.blank + u64::from(run.settled.is_some());
-        self.line = self.line.map(|line| line + lines);
+        self.line = self.line.map(|line| line.saturating_add(run.physical_lines()));
         (self.head, self.guard) = (Some(run.head), Some(run.guard));
         (self.device, self.inode, self.btime) = (run.device, run.inode, run.btime);
         self.keep_settled();
@@ -229,7 +228,7 @@ impl FileState {
             if suffix.from != run.to {
                 return Err(format!("a run of file {} reaches into what was kept", run.file_id));
             }
-            self.line = self.line.map(|line| line + suffix.lines);
+            self.line = self.line.map(|line| line.saturating_add(suffix.lines));
             (self.offset, self.guard, self.suffix) = (suffix.to, Some(suffix.guard), Rare::default());
         }
         Ok(bytes)
