@@ -3,6 +3,7 @@
 //! `TAILSPOOL_CASES=N` tries more cases of each.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::print_stdout, reason = "it tells which file is played")]
 
 #[path = "fuzz/bodies.rs"]
 mod bodies;
@@ -16,7 +17,9 @@ use proptest::test_runner::{Config, TestRunner};
 
 use bodies::{batch, cli, cursors, envelope, ledger, lines, script, spill};
 
-const TARGETS: [(&str, fn(&[u8])); 8] = [
+type Body = fn(&[u8]);
+
+const TARGETS: [(&str, Body); 8] = [
     ("batch", batch::run),
     ("cli", cli::run),
     ("cursors", cursors::run),
@@ -28,7 +31,7 @@ const TARGETS: [(&str, fn(&[u8])); 8] = [
 ];
 
 /// Tries a body with few bytes, which do little damage, and with many.
-fn holds(body: fn(&[u8])) {
+fn holds(body: Body) {
     let cases = std::env::var("TAILSPOOL_CASES").map_or(500, |cases| cases.parse().unwrap());
     body(b"");
     let bytes = prop_oneof![vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..400)];

@@ -84,7 +84,7 @@ pub(crate) fn run(bytes: &[u8]) {
         );
     }
     assert!(
-        !names(&disk, PENDING).is_empty() == waits.is_some(),
+        names(&disk, PENDING).is_empty() != waits.is_some(),
         "no lock file is left"
     );
 }

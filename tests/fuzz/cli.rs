@@ -87,7 +87,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let mut data = Data::new(bytes);
     let mut args: Vec<OsString> = vec!["tailspool".into()];
     let count = data.below(8);
-    if data.byte() % 8 > 0 {
+    if !data.byte().is_multiple_of(8) {
         args.push(VERBS[data.below(VERBS.len())].into());
     }
     for _ in 0..count {

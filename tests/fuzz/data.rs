@@ -18,7 +18,7 @@ impl<'a> Data<'a> {
 
     /// A number below `bound`; 0 when there is none.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (usize::from(self.byte()) << 8 | usize::from(self.byte())) % bound.max(1)
+        ((usize::from(self.byte()) << 8) | usize::from(self.byte())) % bound.max(1)
     }
 
     /// Any number, with those at the borders among them.
@@ -53,7 +53,7 @@ impl<'a> Data<'a> {
 
     /// Changes `bytes`, up to 8 times, as what is left says. Copies of copies are bounded.
     pub(crate) fn damage(&mut self, bytes: &mut Vec<u8>) {
-        for _ in 0..1 + self.byte() % 8 {
+        for _ in 0..=self.byte() % 8 {
             if self.0.is_empty() || bytes.is_empty() || bytes.len() > 64 * 1024 {
                 return;
             }

@@ -36,7 +36,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let mut data = Data::new(bytes);
     let call_pairs_max = 1 + data.below(5);
     let mut text = Vec::new();
-    for number in 0..1 + data.below(6) {
+    for number in 0..=data.below(6) {
         let (id, cue) = (
             String::from_utf8_lossy(data.text()),
             String::from_utf8_lossy(data.text()),
