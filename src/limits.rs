@@ -110,6 +110,9 @@ pub const SEARCH_STEP_BYTES: u64 = 256 * 1024;
 /// Things that happened to a file, and deliveries, that a trace tells one by one; further ones are counted.
 pub const TRACED_MAX: usize = 1000;
 
+/// Bytes of a log that a verification reads at once: what is hashed at once, while a cache of the processor still has it.
+pub const VERIFY_READ_BYTES: usize = 128 * 1024;
+
 /// Threads with which a verification reads the queue, if there are so many cores.
 pub const VERIFY_THREADS_MAX: usize = 4;
 

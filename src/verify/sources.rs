@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ulid::Ulid;
 
-use crate::limits::{CHANGES_MAX, READ_BYTES};
+use crate::limits::{CHANGES_MAX, VERIFY_READ_BYTES};
 use crate::pure::account::{Account, Accounts, Stretch};
 use crate::show::Shown;
 use crate::source::standing::{Finder, Standing, window_stands};
@@ -198,7 +198,7 @@ pub(super) fn judge(suspects: Vec<Suspect>, accounts: &Accounts, report: &mut Re
     }
 }
 
-/// Reads a file forwards in large pieces, so that many small runs take few calls.
+/// Reads a file forwards in pieces, so that many small runs take few calls.
 #[derive(Default)]
 struct ReadAhead {
     bytes: Vec<u8>,
@@ -209,7 +209,7 @@ struct ReadAhead {
 impl ReadAhead {
     /// What was read before is of another file or time.
     fn forget(&mut self) {
-        self.bytes.resize(READ_BYTES, 0);
+        self.bytes.resize(VERIFY_READ_BYTES, 0);
         self.filled = 0;
     }
 
