@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use super::envelopes::WriteError;
+use crate::limits::PIECE_BYTES;
 
 /// Copies to the end.
 pub(super) fn copy(reader: &mut dyn BufRead, out: &mut dyn Write) -> Result<(), WriteError> {
@@ -83,6 +84,27 @@ fn escaped(reader: &mut impl BufRead) -> io::Result<String> {
     }
 }
 
+/// Whether everything that is left is UTF-8.
+pub(super) fn is_utf8(reader: &mut impl Read) -> io::Result<bool> {
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut kept = 0;
+    loop {
+        let read = reader.read(&mut piece[kept..])?;
+        let filled = kept + read;
+        let valid = match str::from_utf8(&piece[..filled]) {
+            Ok(_) => filled,
+            // A character that goes on in the next piece.
+            Err(error) if error.error_len().is_none() && read > 0 => error.valid_up_to(),
+            Err(_) => return Ok(false),
+        };
+        if read == 0 {
+            return Ok(true);
+        }
+        piece.copy_within(valid..filled, 0);
+        kept = filled - valid;
+    }
+}
+
 /// What the inside of a JSON string says, up to its closing quote, read in pieces of that many bytes: for those who
 /// hold it against a parser.
 #[doc(hidden)]
@@ -92,5 +114,25 @@ pub fn unescaped(text: &[u8], piece_bytes: usize) -> io::Result<Vec<u8>> {
     match unescape(&mut BufReader::with_capacity(piece_bytes, text.take(length)), &mut out) {
         Ok(()) => Ok(out),
         Err(WriteError::Source(error) | WriteError::Output(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_utf8_wherever_its_pieces_end() {
+        let text = "é→😀x".repeat(PIECE_BYTES / 5);
+        for skipped in 0..4 {
+            let padded = ["x".repeat(skipped).as_bytes(), text.as_bytes()].concat();
+            assert!(is_utf8(&mut &padded[..]).unwrap());
+            assert!(!is_utf8(&mut &padded[..padded.len() - 2]).unwrap(), "it ends in a character");
+            for at in [0, PIECE_BYTES - 1, PIECE_BYTES, padded.len() - 1] {
+                let mut damaged = padded.clone();
+                damaged[at] = 0xff;
+                assert!(!is_utf8(&mut &damaged[..]).unwrap(), "{at}");
+            }
+        }
     }
 }

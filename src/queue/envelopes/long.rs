@@ -11,7 +11,7 @@ use super::{Format, Refusal, WriteError, known_version};
 use crate::disk::Disk;
 use crate::limits::PIECE_BYTES;
 use crate::pure::record::{END, SURFACE, SURFACE_BASE64};
-use crate::queue::strings::{copy, skip_string, unescape};
+use crate::queue::strings::{copy, is_utf8, skip_string, unescape};
 use crate::show::json_error;
 
 /// Where a long envelope is.
@@ -47,6 +47,9 @@ impl<'a> LongEnvelope<'a> {
         if self.record_start().is_err() || end != END.as_bytes() {
             let what = "an envelope of more than 8 MiB that was not written by tailspool";
             return Err(Refusal::Unreadable(io::Error::new(io::ErrorKind::Unsupported, what)));
+        }
+        if !is_utf8(&mut self.stretch(self.start, self.end)?)? {
+            return Err(Refusal::Damaged("it is not UTF-8".into()));
         }
         let whole = self.stretch(self.start, self.end)?;
         let long: Long = serde_json::from_reader(whole).map_err(|error| {
