@@ -127,7 +127,10 @@ mod tests {
         for skipped in 0..4 {
             let padded = ["x".repeat(skipped).as_bytes(), text.as_bytes()].concat();
             assert!(is_utf8(&mut &padded[..]).unwrap());
-            assert!(!is_utf8(&mut &padded[..padded.len() - 2]).unwrap(), "it ends in a character");
+            assert!(
+                !is_utf8(&mut &padded[..padded.len() - 2]).unwrap(),
+                "it ends in a character"
+            );
             for at in [0, PIECE_BYTES - 1, PIECE_BYTES, padded.len() - 1] {
                 let mut damaged = padded.clone();
                 damaged[at] = 0xff;
