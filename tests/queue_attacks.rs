@@ -8,15 +8,19 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pipeline::{Pipeline, Polled, TestClock, counted};
+use rustix::io::Errno;
 use serde_json::{Value, json};
 use tailspool::capture::{Capture, CaptureOptions};
 use tailspool::clock::Clock;
 use tailspool::disk::{Disk, DiskFile, Meta, SimDisk, Space};
-use tailspool::limits::FREE_BYTES_MIN;
+use tailspool::error::ErrorKind;
+use tailspool::limits::{DROPS_IN_VAIN_MAX, FREE_BYTES_MIN, FULL_RETRY};
+use tailspool::queue::audit::{Audit, Dropped};
 use tailspool::queue::claim::{self, Claim, Progress};
 use tailspool::queue::depth::{OnFull, QueueLimits};
 use tailspool::queue::drain::{DrainOptions, Format, Output};
@@ -484,4 +488,108 @@ fn a_watched_queue_whose_drops_cannot_be_noted_holds_its_limit() {
     }
     let (lines, full) = (pipeline.capture.captured().lines, pipeline.capture.queue_full());
     assert!(lines < 50 && full.is_some(), "{lines} captured, {full:?}");
+}
+
+/// A queue that drops its oldest, its clock, and for how many writes of a record the disk has no room, which is not
+/// seen by asking it.
+fn over_quota(sim: &SimDisk) -> (CaptureQueue, Arc<TestClock>, Arc<AtomicU32>) {
+    let (clock, refusals) = (TestClock::new(), Arc::new(AtomicU32::new(0)));
+    let left = Arc::clone(&refusals);
+    let disk = Hooked::new(sim.clone(), move |what, path| {
+        let is_record = what == "create" && path.extension().is_some_and(|found| found == "tmp");
+        let one_less = |left: u32| left.checked_sub(1);
+        if is_record && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+            return Err(Errno::DQUOT.into());
+        }
+        Ok(())
+    });
+    let options = QueueOptions {
+        on_full: OnFull::DropOldest,
+        ..QueueOptions::default()
+    };
+    let clock_dyn: Arc<dyn Clock> = Arc::<TestClock>::clone(&clock);
+    let queue = CaptureQueue::on(Arc::new(disk), clock_dyn, counted(), options).unwrap();
+    (queue, clock, refusals)
+}
+
+#[test]
+fn an_append_that_meets_a_full_disk_is_taken_when_the_oldest_made_room() {
+    let sim = SimDisk::new();
+    let (queue, _, refusals) = over_quota(&sim);
+    for n in 0..300 {
+        queue.append(&record(&n.to_string())).unwrap();
+    }
+    for dropped in [100, 200] {
+        refusals.store(1, Ordering::SeqCst);
+        queue.append(&record("new")).unwrap();
+        assert_eq!(noted(&sim).len(), dropped);
+    }
+    assert_eq!(queue.pending_count().unwrap(), 102);
+}
+
+/// What others write takes the room at once: each append dropped a hundred records, however often one was tried.
+#[test]
+fn appends_in_vain_drop_a_step_a_second_and_after_a_few_no_more() {
+    let sim = SimDisk::new();
+    let (queue, clock, refusals) = over_quota(&sim);
+    for n in 0..1000 {
+        queue.append(&record(&n.to_string())).unwrap();
+    }
+    refusals.store(u32::MAX, Ordering::SeqCst);
+    let refused = || queue.append(&record("new")).unwrap_err().kind() == ErrorKind::QueueFull;
+    assert!(refused() && refused() && refused());
+    assert_eq!(noted(&sim).len(), 100, "within a second");
+    for _ in 0..20 {
+        clock.pass(FULL_RETRY);
+        assert!(refused());
+    }
+    assert_eq!(noted(&sim).len(), 100 * DROPS_IN_VAIN_MAX as usize);
+    refusals.store(0, Ordering::SeqCst);
+    queue.append(&record("new")).unwrap();
+    refusals.store(1, Ordering::SeqCst);
+    queue.append(&record("new")).unwrap();
+    assert_eq!(
+        noted(&sim).len(),
+        100 * DROPS_IN_VAIN_MAX as usize + 100,
+        "a write succeeded in between"
+    );
+}
+
+/// A note in the audit log takes more room than the record that goes.
+#[test]
+fn a_full_disk_drops_on_only_as_long_as_that_frees_something() {
+    for (record_bytes, steps) in [(1, 1), (2000, DROPS_IN_VAIN_MAX as usize)] {
+        let sim = SimDisk::new();
+        let (queue, clock, _) = over_quota(&sim);
+        for _ in 0..1000 {
+            queue.append(&record(&"x".repeat(record_bytes))).unwrap();
+        }
+        sim.set_free(FREE_BYTES_MIN - 500 * 1024 * 1024);
+        for _ in 0..20 {
+            assert!(queue.append(&record("new")).is_err());
+            clock.pass(FULL_RETRY);
+        }
+        assert_eq!(noted(&sim).len(), 100 * steps, "{record_bytes} bytes a record");
+    }
+}
+
+#[test]
+fn what_was_noted_is_not_noted_again_however_little_of_it_is_remembered() {
+    let sim = SimDisk::new();
+    sim.create_dir(Path::new("pending")).unwrap();
+    let now = TestClock::new().utc();
+    let dropped = |n: usize| Dropped::for_room(&format!("{n:026}"), "", 50, now);
+    let (all, even): (Vec<_>, Vec<_>) = (
+        (0..50).map(dropped).collect(),
+        (0..50).step_by(2).map(dropped).collect(),
+    );
+    let odd: Vec<_> = (1..50).step_by(2).map(dropped).collect();
+    Audit::default().note(&sim, &even).unwrap();
+    for noted_max in [0, 1, 10, 100] {
+        let mut audit = Audit::remembering(noted_max);
+        audit.refresh(&sim, Some(&all[0].dropped_ulid)).unwrap();
+        let mut dropped = all.clone();
+        audit.retain_new(&sim, &mut dropped).unwrap();
+        assert_eq!(dropped, odd, "{noted_max} are remembered");
+    }
 }

@@ -97,6 +97,7 @@ impl Capture {
 
     pub(super) fn committed(&mut self) {
         self.last_commit = Some(self.clock.now());
+        self.dropper.written();
         self.captured.commits += 1;
         for entry in &self.open.entries {
             let (lines, bytes, file_id) = match entry {

@@ -55,19 +55,38 @@ fn path() -> PathBuf {
 ///
 /// Records are dropped oldest first, so what was noted below the oldest pending one is over and forgotten; where
 /// that does not hold, the whole log is asked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Audit {
     /// How far it was read, and which file.
     read: u64,
     inode: Option<u64>,
     /// What was noted, from `floor` on.
     noted: BTreeSet<String>,
+    noted_max: usize,
     floor: String,
     /// The last try to read or write it failed.
     pub(super) fails: bool,
 }
 
+impl Default for Audit {
+    fn default() -> Self {
+        Self::remembering(AUDIT_NOTED_MAX)
+    }
+}
+
 impl Audit {
+    /// One that remembers about so many records, and asks the log for the others.
+    pub fn remembering(noted_max: usize) -> Self {
+        Self {
+            read: 0,
+            inode: None,
+            noted: BTreeSet::new(),
+            noted_max,
+            floor: String::new(),
+            fails: false,
+        }
+    }
+
     /// Reads what was noted since the last time, by whomever. `oldest` is the ULID that the oldest pending file is
     /// named by.
     pub fn refresh(&mut self, disk: &dyn Disk, oldest: Option<&str>) -> io::Result<()> {
@@ -79,7 +98,7 @@ impl Audit {
         if meta.is_none_or(|meta| self.inode != Some(meta.inode) || meta.size < self.read) {
             *self = Self {
                 fails: self.fails,
-                ..Self::default()
+                ..Self::remembering(self.noted_max)
             };
         }
         self.inode = meta.map(|meta| meta.inode);
@@ -93,7 +112,7 @@ impl Audit {
             })?;
             self.noted.append(&mut fresh);
         }
-        if self.noted.len() > AUDIT_NOTED_MAX {
+        if self.noted.len() > self.noted_max {
             let middle = self.noted.iter().nth(self.noted.len() / 2).cloned();
             self.raise_floor(middle.as_deref());
         }

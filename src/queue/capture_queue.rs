@@ -282,6 +282,7 @@ impl CaptureQueue {
         match done {
             Ok(()) => {
                 state.depth.add(records, bytes.len() as u64);
+                state.dropper.written();
                 self.drop_excess(&mut state, OsStr::new(name));
                 Ok(())
             }

@@ -16,10 +16,21 @@ use crate::limits::{DROPS_IN_VAIN_MAX, FULL_RETRY, PRUNE_STEP_RECORDS};
 #[derive(Debug, Default)]
 pub struct Dropper {
     audit: Audit,
-    /// When room on the disk was made last, how many bytes were free before, and how often that was in vain.
-    tried: Option<(Instant, u64, u32)>,
+    tried: Option<Tried>,
     /// Nothing is tried before, since the last note could not be written.
     pause_until: Option<Instant>,
+}
+
+/// The last try to make room on the disk.
+#[derive(Debug, Clone, Copy)]
+struct Tried {
+    at: Instant,
+    /// Bytes that were free before.
+    free: u64,
+    /// Whether the disk itself said that it was full, and not only a write.
+    was_full: bool,
+    /// How many tries there were since there was room.
+    steps: u32,
 }
 
 /// How many records make room at a time: about 100, and a hundredth of what is pending where that is more, so that
@@ -68,21 +79,31 @@ impl Dropper {
         let space = disk.space();
         let (free, is_full) = space.map_or((0, false), |space| (space.free, disk_is_full(space)));
         if !is_full && !met {
-            self.tried = None;
+            // A quota is seen only by those who write.
+            self.tried = self.tried.filter(|tried| !tried.was_full);
             return Ok(None);
         }
-        let now = clock.now();
-        let in_vain = match self.tried {
-            None => 0,
-            Some((at, ..)) if now < at + FULL_RETRY => return Ok(None),
-            Some((_, before, _)) if is_full && free <= before => return Ok(None),
-            // A quota is seen only by those who write.
-            Some((.., in_vain)) if in_vain >= DROPS_IN_VAIN_MAX => return Ok(None),
-            Some((.., in_vain)) => in_vain + 1,
+        let at = clock.now();
+        let steps = match self.tried {
+            None => 1,
+            Some(tried) if at < tried.at + FULL_RETRY => return Ok(None),
+            Some(tried) if is_full && free <= tried.free => return Ok(None),
+            Some(tried) if tried.steps >= DROPS_IN_VAIN_MAX => return Ok(None),
+            Some(tried) => tried.steps + 1,
         };
-        self.tried = Some((now, free, in_vain));
+        self.tried = Some(Tried {
+            at,
+            free,
+            was_full: is_full,
+            steps,
+        });
         let once = Cell::new(true);
         let excess = |depth| if once.take() { step(depth) } else { 0 };
         self.drop_oldest(disk, clock, None, &excess).map(Some)
+    }
+
+    /// A write succeeded: what failed writes made necessary is over.
+    pub fn written(&mut self) {
+        self.tried = self.tried.filter(|tried| tried.was_full);
     }
 }
