@@ -3,8 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use ulid::Ulid;
-
 use crate::disk::{Disk, DiskFile};
 use crate::home::{PENDING, pending};
 use crate::pure::name::{Batch, single};
@@ -162,10 +160,5 @@ impl Outgoing {
     pub fn discard(self, disk: &dyn Disk) -> io::Result<()> {
         let unlink = |part: &Part| disk.unlink(&pending(part.batch.temporary()));
         self.parts.iter().try_for_each(unlink)
-    }
-
-    /// ULID of the first record, for messages.
-    pub fn first(&self) -> Option<Ulid> {
-        self.parts.first().map(|part| part.batch.first)
     }
 }
