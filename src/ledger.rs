@@ -189,6 +189,7 @@ mod tests {
 
     use super::*;
     use crate::disk::SimDisk;
+    use crate::limits::{COMMIT_LINES_MAX, LEDGER_LINE_BYTES_MAX};
     use crate::pure::entry::Delete;
 
     /// A ledger of three commits, and where each of them ends.
@@ -295,5 +296,60 @@ mod tests {
         assert!(segments(&disk).is_err());
         disk.create(&segment_path(2)).unwrap();
         assert_eq!(segments(&disk).unwrap(), 3);
+    }
+
+    /// The parts of a segment as those see it who read on past damage: `s`ealed up to a byte, `d`amaged, `u`nsealed.
+    fn told(bytes: &[u8]) -> Vec<(char, u64)> {
+        let disk = SimDisk::new();
+        disk.create(&segment_path(1)).unwrap().write_at(bytes, 0).unwrap();
+        let mut commits = Commits::open(&disk, 1, 0).unwrap();
+        let mut told = Vec::new();
+        while let Some(found) = commits.read().unwrap() {
+            told.push(match found {
+                Found::Sealed { end, .. } => ('s', end),
+                Found::Damaged { end, .. } => ('d', end),
+                Found::Unsealed { from, .. } => ('u', from),
+            });
+        }
+        told
+    }
+
+    #[test]
+    fn more_lines_than_a_commit_may_have_are_a_torn_tail_at_the_end_and_damage_before_a_commit() {
+        let (disk, ends) = three_commits();
+        let bytes = bytes_of(&disk);
+        let (two, third) = bytes.split_at(usize::try_from(ends[1]).unwrap());
+        let stray = b"{}\n".repeat(5 * COMMIT_LINES_MAX);
+        let sealed = [('s', ends[0]), ('s', ends[1])];
+        // What is given up at once is twice what a commit may have.
+        let given_up = [2, 4].map(|times| ('d', ends[1] + 3 * times * COMMIT_LINES_MAX as u64));
+
+        let torn = [two, &stray].concat();
+        assert_eq!(scanned(&torn).unwrap(), (vec![1, 2], ends[1]));
+        let unsealed = ('u', given_up[1].1);
+        assert_eq!(told(&torn), [&sealed[..], &given_up, &[unsealed]].concat());
+
+        let damaged = [two, &stray, third].concat();
+        let error = scanned(&damaged).unwrap_err();
+        let error = std::error::Error::source(&error).unwrap().to_string();
+        assert!(
+            error.contains(&format!("lines from byte {} do not fit", ends[1])),
+            "{error}"
+        );
+        let found_again = ('s', damaged.len() as u64);
+        assert_eq!(told(&damaged), [&sealed[..], &given_up, &[found_again]].concat());
+    }
+
+    #[test]
+    fn a_line_longer_than_a_ledger_line_is_a_torn_tail_at_the_end_and_damage_before_a_commit() {
+        let (disk, ends) = three_commits();
+        let bytes = bytes_of(&disk);
+        let (two, third) = bytes.split_at(usize::try_from(ends[1]).unwrap());
+        let long = [&b"x".repeat(2 * LEDGER_LINE_BYTES_MAX + 7)[..], b"\n"].concat();
+        assert_eq!(scanned(&[two, &long].concat()).unwrap(), (vec![1, 2], ends[1]));
+        let damaged = [two, &long, third].concat();
+        assert!(scanned(&damaged).is_err());
+        let end = damaged.len() as u64;
+        assert_eq!(told(&damaged), [('s', ends[0]), ('s', ends[1]), ('s', end)]);
     }
 }

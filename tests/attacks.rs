@@ -68,16 +68,19 @@ fn a_chain_that_was_hashed_in_part_is_hashed_anew_when_the_cursor_has_moved() {
     assert_eq!(drained(&*disk), "{\"new\":2}\n");
 }
 
-/// Changes something at one of the reads.
+type Change = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
+
+/// Changes something at one of the reads, or fails there.
 struct Flip {
     n: AtomicUsize,
     at: AtomicUsize,
-    change: Box<dyn Fn() + Send + Sync>,
+    change: Change,
 }
+
 impl Meddler for Flip {
     fn read_at(&self, log: &dyn Log, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         if self.n.fetch_add(1, Ordering::SeqCst) == self.at.load(Ordering::SeqCst) {
-            (self.change)();
+            (self.change)()?;
         }
         log.read_at(bytes, offset)
     }
@@ -96,7 +99,10 @@ fn a_slot_that_flips_back_while_it_is_hashed() {
         let meddler = Arc::new(Flip {
             n: AtomicUsize::new(0),
             at: AtomicUsize::new(usize::MAX),
-            change: Box::new(move || pwrite(&slot, "{\"title\":\"A\"}\n", 0)),
+            change: Box::new(move || {
+                pwrite(&slot, "{\"title\":\"A\"}\n", 0);
+                Ok(())
+            }),
         });
         let mut p = Pipeline::start_with(
             &disk,
@@ -132,6 +138,123 @@ fn a_slot_that_flips_back_while_it_is_hashed() {
         }
     }
     assert!(bad.is_empty(), "{bad:#?}");
+}
+
+/// A log of a title and three lines, each a run, that is captured, and what meddles with its reads from now on.
+fn in_four_runs(path: &Path, disk: &Arc<dyn Disk>, change: Change) -> (Pipeline, Arc<Flip>) {
+    let meddler = Arc::new(Flip {
+        n: AtomicUsize::new(0),
+        at: AtomicUsize::new(usize::MAX),
+        change,
+    });
+    let (tree, options) = (Meddled::tree(&meddler), CaptureOptions::default());
+    let mut p = Pipeline::start_with(disk, path.parent().unwrap(), &["."], &TestClock::new(), tree, options).unwrap();
+    append(path, "{\"title\":\"A\"}\n");
+    p.look().unwrap();
+    for i in 0..3 {
+        append(path, &format!("{{\"n\":{i},\"pad\":\"{}\"}}\n", "x".repeat(2000)));
+        p.look().unwrap();
+    }
+    drained(&**disk);
+    (p, meddler)
+}
+
+#[test]
+fn a_log_that_is_cut_while_it_is_hashed_is_read_on_from_what_is_left() {
+    for at in 0..40 {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().canonicalize().unwrap().join("s.jsonl");
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        let cut = path.clone();
+        let shorter = move || {
+            let file = fs::OpenOptions::new().write(true).open(&cut).unwrap();
+            file.set_len(14).unwrap();
+            Ok(())
+        };
+        let (mut p, meddler) = in_four_runs(&path, &disk, Box::new(shorter));
+        pwrite(&path, "{\"title\":\"B\"}\n", 0);
+        meddler.n.store(0, Ordering::SeqCst);
+        meddler.at.store(at, Ordering::SeqCst);
+        for _ in 0..3 {
+            p.look().unwrap();
+        }
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(14)
+            .unwrap();
+        // At the latest now, and not under the line that follows.
+        meddler.at.store(usize::MAX, Ordering::SeqCst);
+        p.look().unwrap();
+        append(&path, "{\"new\":2}\n");
+        p.look().unwrap();
+        assert_eq!(drained(&*disk), "{\"title\":\"B\"}\n{\"new\":2}\n", "at {at}");
+    }
+}
+
+#[test]
+fn a_failed_read_while_a_copy_is_compared_captures_nothing_again() {
+    for at in 0..40 {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().canonicalize().unwrap().join("s.jsonl");
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        let (mut p, meddler) = in_four_runs(&path, &disk, Box::new(|| Err(io::Error::from_raw_os_error(5))));
+        let copy = path.with_extension("tmp");
+        fs::copy(&path, &copy).unwrap();
+        append(&copy, "{\"new\":1}\n");
+        fs::rename(&copy, &path).unwrap();
+        meddler.n.store(0, Ordering::SeqCst);
+        meddler.at.store(at, Ordering::SeqCst);
+        for _ in 0..3 {
+            p.look().unwrap();
+        }
+        assert_eq!(drained(&*disk), "{\"new\":1}\n", "at {at}");
+    }
+}
+
+#[test]
+fn a_large_log_that_grows_while_its_copy_is_compared_is_not_captured_again() {
+    let temp = tempfile::tempdir().unwrap();
+    let top = temp.path().canonicalize().unwrap();
+    let path = top.join("s.jsonl");
+    fs::write(&path, titled(90 << 20)).unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+    let mut p = Pipeline::start(&disk, &top, &TestClock::new()).unwrap();
+    p.look().unwrap();
+    drop(drained(&*disk));
+    let copy = path.with_extension("tmp");
+    fs::copy(&path, &copy).unwrap();
+    append(&copy, "{\"new\":1}\n");
+    fs::rename(&copy, &path).unwrap();
+    p.source.look_now();
+    let report = p.source.poll(Budget { bytes: 1 }, &mut p.capture).unwrap();
+    assert!(report.more);
+    append(&path, "{\"new\":2}\n");
+    let before = p.source.overview().files;
+    p.look().unwrap();
+    assert_eq!(drained(&*disk), "{\"new\":1}\n{\"new\":2}\n");
+    assert_eq!((before, p.source.overview().files), (1, 1));
+}
+
+/// The run behind it stands, and begins in the middle of a line now.
+#[test]
+fn a_line_that_lost_its_newline_is_captured_with_the_one_behind_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().canonicalize().unwrap().join("s.jsonl");
+    let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+    let (mut p, _) = in_four_runs(&path, &disk, Box::new(|| Ok(())));
+    let lines = fs::read_to_string(&path).unwrap();
+    let second = lines.split_inclusive('\n').take(2).map(str::len).sum::<usize>();
+    pwrite(&path, " ", second as u64 - 1);
+    pwrite(&path, "{\"title\":\"B\"}\n", 0);
+    p.look().unwrap();
+    append(&path, "{\"new\":1}\n");
+    p.look().unwrap();
+    let got = drained(&*disk);
+    let glued = lines.lines().skip(1).take(2).collect::<Vec<_>>().join(" ");
+    let expected = format!("{{\"title\":\"B\"}}\n{glued}\n{{\"new\":1}}\n");
+    assert!(got == expected, "{} bytes: {got:.100}", got.len());
 }
 
 struct FailOpen {

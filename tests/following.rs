@@ -14,13 +14,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use pipeline::{Meddled, Meddler, Pipeline, TestClock, drained};
+use rustix::io::Errno;
 use serde_json::Value;
 use tailspool::capture::CaptureOptions;
 use tailspool::clock::Clock;
 use tailspool::disk::{Disk, SimDisk};
 use tailspool::limits::{
-    DRAIN_QUIET, FRAGMENT_BYTES_MAX, HANDLES_MAX, HOT_INTERVAL, HOT_WINDOW, INTERVAL, POLL_BYTES, RACY, READ_BYTES,
-    RECHECK_TURN_BYTES, TAIL_SETTLE,
+    DRAIN_QUIET, FRAGMENT_BYTES_MAX, FREE_BYTES_MIN, HANDLES_MAX, HOT_INTERVAL, HOT_WINDOW, INTERVAL, LONG_LINE_RETRY,
+    POLL_BYTES, RACY, READ_BYTES, RECHECK_TURN_BYTES, TAIL_SETTLE,
 };
 use tailspool::source::Budget;
 use tailspool::source::tree::{Log, Stamp, Stat};
@@ -34,6 +35,8 @@ struct Odd {
     /// Shows every file as changed at this moment of the filesystem's clock, which ticks no more.
     still: AtomicBool,
     still_at: AtomicU64,
+    /// Which read from now on fails, from 1; none at 0.
+    fails_in: AtomicU64,
 }
 
 impl Meddler for Odd {
@@ -58,6 +61,10 @@ impl Meddler for Odd {
     }
 
     fn read_at(&self, log: &dyn Log, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let one_less = |left: u64| left.checked_sub(1);
+        if self.fails_in.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) == Ok(1) {
+            return Err(Errno::IO.into());
+        }
         let read = log.read_at(bytes, offset)?;
         self.read_bytes.fetch_add(read as u64, Ordering::SeqCst);
         Ok(read)
@@ -359,6 +366,104 @@ fn a_long_last_line_settles_and_its_newline_adds_no_record() {
     write(&mut writer, "\nnext\n");
     assert_eq!(watched.captured(), "next\n");
     assert_eq!(watched.ledger("settled").len(), 1);
+}
+
+/// A last line that is streamed.
+fn long_object(letter: &str) -> String {
+    format!("{{\"a\":\"{}\"}}", letter.repeat(READ_BYTES + 100_000))
+}
+
+#[test]
+fn a_long_last_line_that_is_touched_is_known_and_one_that_is_rewritten_is_replaced() {
+    let mut watched = Watched::new();
+    let mut writer = watched.writer("a.jsonl");
+    write(&mut writer, &long_object("x"));
+    watched.captured();
+    watched.pass(TAIL_SETTLE);
+    assert!(drained(&watched.disk) == long_object("x") + "\n");
+    writer.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    assert_eq!(watched.captured(), "");
+    watched.pass(TAIL_SETTLE);
+    assert_eq!(watched.captured(), "");
+    assert_eq!(watched.ledger("settled").len(), 1);
+    fs::write(watched.path("a.jsonl"), long_object("y")).unwrap();
+    assert_eq!(watched.captured(), "");
+    watched.pass(TAIL_SETTLE);
+    assert!(watched.captured() == long_object("y") + "\n");
+    let settled = watched.ledger("settled");
+    assert_eq!((settled.len(), &settled[1]["replaces"]), (2, &settled[0]["ulid"]));
+}
+
+#[test]
+fn a_long_last_line_waits_until_it_is_a_whole_object() {
+    let mut watched = Watched::new();
+    let mut writer = watched.writer("a.jsonl");
+    let blank = " ".repeat(READ_BYTES + 100_000);
+    let rest = long_object("x").split_off(10);
+    for piece in [&blank, "{\"a\":\"xxxx", &rest[..rest.len() - 1]] {
+        write(&mut writer, piece);
+        for _ in 0..3 {
+            watched.pass(TAIL_SETTLE);
+            assert_eq!(watched.captured(), "");
+        }
+    }
+    write(&mut writer, "}");
+    assert_eq!(watched.captured(), "", "it is not quiet");
+    watched.pass(TAIL_SETTLE);
+    assert!(watched.captured() == format!("{blank}{}\n", long_object("x")));
+}
+
+#[test]
+fn a_long_last_line_waits_for_room_on_the_disk() {
+    let mut watched = Watched::new();
+    let mut writer = watched.writer("a.jsonl");
+    write(&mut writer, &long_object("x"));
+    watched.disk.set_free(FREE_BYTES_MIN + 100_000);
+    for _ in 0..3 {
+        watched.pass(TAIL_SETTLE);
+        assert_eq!(watched.captured(), "");
+    }
+    watched.disk.set_free(FREE_BYTES_MIN + 100_000_000);
+    watched.pass(LONG_LINE_RETRY);
+    assert!(watched.captured() == long_object("x") + "\n");
+}
+
+#[test]
+fn a_long_last_line_waits_until_what_was_read_before_it_is_committed() {
+    let mut watched = Watched::new();
+    let (mut short, mut long) = (watched.writer("a.jsonl"), watched.writer("b.jsonl"));
+    write(&mut long, &long_object("x"));
+    assert_eq!(watched.captured(), "");
+    write(&mut short, "one\n");
+    watched.disk.set_over_quota(true);
+    for _ in 0..3 {
+        watched.pass(TAIL_SETTLE);
+        assert_eq!(watched.captured(), "");
+    }
+    watched.disk.set_over_quota(false);
+    watched.pass(LONG_LINE_RETRY);
+    assert!(watched.captured() == format!("one\n{}\n", long_object("x")));
+    assert_eq!(watched.ledger("settled").len(), 1);
+}
+
+#[test]
+fn a_long_last_line_whose_reading_fails_is_captured_once() {
+    for at in (1..120).step_by(4) {
+        let mut watched = Watched::new();
+        let mut writer = watched.writer("a.jsonl");
+        write(&mut writer, &long_object("x"));
+        assert_eq!(watched.captured(), "");
+        watched.odd.fails_in.store(at, Ordering::SeqCst);
+        let mut found = String::new();
+        for _ in 0..2 {
+            for _ in 0..3 {
+                watched.pass(TAIL_SETTLE);
+                found += &watched.captured();
+            }
+            writer.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        }
+        assert!(found == long_object("x") + "\n", "read {at}: {} bytes", found.len());
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod store;
 mod support;
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::fmt::Display;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -390,6 +391,42 @@ fn a_synchronous_writer_gives_back_what_the_store_did_not_take() {
     let refused = writer.enqueue((1..3).map(pair).collect()).unwrap_err();
     assert_eq!(refused.pairs, [pair(1), pair(2)]);
     assert_eq!(store.ids(), ids(0..1));
+}
+
+#[test]
+fn a_refused_batch_says_how_much_was_not_taken_and_why() {
+    let store = Store::failing(1);
+    let writer = ProvenanceWriter::synchronous(store, small());
+    let refused = writer.enqueue((0..2).map(pair).collect()).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "2 pairs were not taken: the provenance store failed"
+    );
+    assert_eq!(refused.source().unwrap().to_string(), "told to");
+    writer.stop(AT_ONCE);
+    let refused = writer.enqueue(vec![pair(2)]).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "1 pairs were not taken: the provenance writer was stopped"
+    );
+    assert!(refused.source().is_none());
+    assert!(Why::NoRoom.to_string().starts_with("memory is full"));
+}
+
+#[test]
+fn a_spill_file_that_somebody_removed_stops_nothing() {
+    let (disk, store) = (SimDisk::new(), Store::shut());
+    let writer = writer(&disk, &store, small());
+    enqueue(&writer, 0..1);
+    store.wait_for_calls(1);
+    enqueue(&writer, 1..6);
+    wait_for("the spill", || (!spill(&disk).is_empty()).then_some(()));
+    let name = spill(&disk).remove(0);
+    disk.unlink(&Path::new(OVERFLOW).join(name)).unwrap();
+    store.open();
+    enqueue(&writer, 6..9);
+    wait_for("what came later", || store.ids().ends_with(&ids(6..9)).then_some(()));
+    assert!(!store.ids().contains(&"1".to_owned()), "it was in that file");
 }
 
 #[test]
