@@ -10,6 +10,10 @@ pub const WINDOW_BYTES_MAX: usize = 1024;
 /// A line that does not fit is streamed from its file, so this also bounds the memory that a line takes.
 pub const READ_BYTES: usize = 1024 * 1024;
 
+/// Bytes that are fetched first, and taken as they are if a line ends in them: as much as stays in the processor's cache
+/// while it is worked through.
+pub const FETCH_BYTES: usize = 256 * 1024;
+
 /// Bytes of an unknown `schema_version` that are shown; what is longer is none, and may be a piece of a line.
 pub const VERSION_SHOWN_BYTES_MAX: usize = 16;
 
@@ -26,8 +30,20 @@ pub const POLL_BYTES: u64 = 8 * 1024 * 1024;
 /// Bytes of a long line that are in memory at a time while it is streamed.
 pub const PIECE_BYTES: usize = 64 * 1024;
 
+/// A write with as many bytes goes past the page cache where the filesystem can.
+pub const DIRECT_FROM_BYTES: usize = 1024 * 1024;
+
+/// What such a write is aligned to, in the file and in memory: a page, which is a multiple of the blocks of most disks.
+pub const DIRECT_BLOCK_BYTES: usize = 4096;
+
+/// Bytes of one call that writes so.
+pub const DIRECT_PIECE_BYTES: usize = 1024 * 1024;
+
 /// A batch with this many bytes is committed at once.
 pub const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// A batch is committed while the next one is filled where the queue and the disk have room for this many full ones.
+pub const OVERLAP_BATCHES: u64 = 8;
 
 /// Room for the next commit that is kept while nothing happens, in bytes: what a backlog took is given back.
 pub const IDLE_ROOM_BYTES: usize = 64 * 1024;
@@ -341,7 +357,8 @@ pub const RECORD_PIECE_BYTES: usize = 256 * 1024;
 pub const DIFF_CELLS_MAX: usize = 4_000_000;
 
 const _: () = {
-    assert!(READ_BYTES > 2 * WINDOW_BYTES_MAX, "a read holds its window and more");
+    assert!(FETCH_BYTES > 2 * WINDOW_BYTES_MAX, "a read holds its window and more");
+    assert!(READ_BYTES >= FETCH_BYTES, "more can be fetched");
     assert!(
         REST_PATIENCE.as_secs() >= LONG_LINE_RETRY.as_secs(),
         "a long line is tried again before it is given up"
@@ -367,6 +384,10 @@ const _: () = {
     assert!(
         COMMIT_PACE_FROM_BATCHES < COMMIT_PACE_TO_BATCHES,
         "the pace of commits slows down between the two"
+    );
+    assert!(
+        DIRECT_PIECE_BYTES.is_multiple_of(DIRECT_BLOCK_BYTES),
+        "a piece is whole blocks"
     );
     assert!(TURN_BYTES >= READ_BYTES as u64, "a turn holds a read");
     assert!(POLL_BYTES >= TURN_BYTES, "a poll holds a turn");

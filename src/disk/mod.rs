@@ -6,6 +6,8 @@
 //! files anywhere.
 
 mod append;
+#[cfg(target_os = "linux")]
+mod direct;
 mod inside;
 mod os;
 mod recover;

@@ -234,7 +234,11 @@ struct OsFile(File);
 
 impl DiskFile for OsFile {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        std::os::unix::fs::FileExt::write_all_at(&self.0, bytes, offset)
+        #[cfg(target_os = "linux")]
+        let written = super::direct::write_blocks(&self.0, bytes, offset)?;
+        #[cfg(not(target_os = "linux"))]
+        let written = 0;
+        std::os::unix::fs::FileExt::write_all_at(&self.0, &bytes[written..], offset + written as u64)
     }
 
     fn sync(&mut self) -> io::Result<()> {
