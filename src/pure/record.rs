@@ -8,13 +8,14 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use json_escape_simd::escape_into;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
 use crate::pure::identity::Identity;
 use crate::pure::lines::Line;
-use crate::pure::role::{Role, RoleScanner, is_json};
+use crate::pure::role::{Role, judge};
 use crate::show::json_error;
 
 /// The schema version that we write, and the only one that we read.
@@ -75,7 +76,7 @@ pub fn push_escaped(out: &mut Vec<u8>, text: &str) {
     // The quote that the serializer writes first goes over a byte that is set aside and put back.
     let before = out.pop();
     let start = out.len();
-    push_json(out, text);
+    escape_into(text, out);
     out.pop();
     match before {
         Some(byte) => out[start] = byte,
@@ -131,16 +132,8 @@ impl Traits {
     /// Of a whole text.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let json = is_json(text);
-        let role = json.then(|| {
-            let mut scanner = RoleScanner::default();
-            scanner.feed(text.as_bytes());
-            scanner.finish()
-        });
-        Self {
-            json,
-            role: role.flatten(),
-        }
+        let (json, role) = judge(text);
+        Self { json, role }
     }
 }
 
@@ -189,7 +182,7 @@ impl Envelopes {
         Self::open(out, ulid, appended_at);
         let traits = if let Ok(text) = str::from_utf8(line.bytes) {
             out.pop();
-            push_json(out, text);
+            escape_into(text, out);
             Traits::of(text)
         } else {
             push_escaped(out, &String::from_utf8_lossy(line.bytes));

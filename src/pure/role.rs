@@ -1,5 +1,7 @@
 //! Whether a line is JSON, and who speaks in it.
 
+mod parsed;
+
 use std::io;
 
 use memchr::memchr2;
@@ -13,6 +15,21 @@ use serde::de::IgnoredAny;
 pub fn is_json(text: &str) -> bool {
     let mut parser = serde_json::Deserializer::from_slice(text.as_bytes());
     IgnoredAny::deserialize(&mut parser).and_then(|_| parser.end()).is_ok()
+}
+
+/// Whether `text` is JSON, and who speaks in it.
+#[must_use]
+pub fn judge(text: &str) -> (bool, Option<Role>) {
+    if let Ok(role) = parsed::role(text) {
+        return (true, role);
+    }
+    // Rarely: no object, no JSON, or more than the parser takes.
+    if !is_json(text) {
+        return (false, None);
+    }
+    let mut scanner = RoleScanner::default();
+    scanner.feed(text.as_bytes());
+    (true, scanner.finish())
 }
 
 /// [`is_json`] for a text, known to be UTF-8, that is read piece by piece.
@@ -100,6 +117,18 @@ enum Key {
     Other,
 }
 
+impl Key {
+    fn named(name: &[u8]) -> Self {
+        match name {
+            b"role" => Self::Role,
+            b"message" => Self::Message,
+            b"payload" => Self::Payload,
+            b"type" => Self::Type,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// The first string found at each place that can name a role.
 #[derive(Debug, Default)]
 struct Found {
@@ -107,6 +136,12 @@ struct Found {
     message: Option<Speaker>,
     payload: Option<Speaker>,
     kind: Option<Speaker>,
+}
+
+impl Found {
+    fn role(self) -> Option<Role> {
+        self.role.or(self.message).or(self.payload).or(self.kind)?.0
+    }
 }
 
 /// What a string at such a place says: a role, or some other word.
@@ -132,13 +167,7 @@ impl RoleScanner {
     /// The role, once the whole text was fed.
     #[must_use]
     pub fn finish(self) -> Option<Role> {
-        let Found {
-            role,
-            message,
-            payload,
-            kind,
-        } = self.found;
-        role.or(message).or(payload).or(kind)?.0
+        self.found.role()
     }
 
     fn inside<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
@@ -196,13 +225,7 @@ impl RoleScanner {
         let (1 | 2) = self.depth else { return };
         let level = &mut self.levels[usize::from(self.depth == 2)];
         if level.key_is_next {
-            level.key = match &*self.token.text() {
-                b"role" => Key::Role,
-                b"message" => Key::Message,
-                b"payload" => Key::Payload,
-                b"type" => Key::Type,
-                _ => Key::Other,
-            };
+            level.key = Key::named(&self.token.text());
             return;
         }
         if !level.is_object {
@@ -310,6 +333,7 @@ mod tests {
             for piece in [1, 2, 7, 1000] {
                 assert_eq!(role_of(text, piece), role, "{text} in pieces of {piece}");
             }
+            assert_eq!(judge(text), (true, role), "{text}");
         }
     }
 
@@ -318,6 +342,10 @@ mod tests {
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         for text in ["{}", " 1e400 ", r#""\ud83d""#, "[1,{}]\r", "null", &deep] {
             assert!(is_json(text), "{text:.40}");
+            assert!(judge(text).0, "{text:.40}");
+            // Beside keys of ours, where values are parsed.
+            let beside = format!(r#"{{"type":{text},"message":{text},"role":"user"}}"#);
+            assert_eq!(judge(&beside), (true, Some(Role::User)), "{beside:.40}");
             assert!(is_json_stream(text.as_bytes()).unwrap());
         }
         for text in [
@@ -333,6 +361,7 @@ mod tests {
             "{\"a\":1}\0",
         ] {
             assert!(!is_json(text), "{text:?}");
+            assert_eq!(judge(text), (false, None), "{text:?}");
             assert!(!is_json_stream(text.as_bytes()).unwrap());
         }
     }
@@ -384,6 +413,17 @@ mod tests {
         fn the_scanner_agrees_with_a_parsed_value(value in json(), piece in 1..9_usize, pretty: bool) {
             let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
             prop_assert_eq!(role_of(&text, piece), expected(&value));
+            prop_assert_eq!(judge(&text), (true, expected(&value)));
+        }
+
+        #[test]
+        fn what_is_parsed_at_once_is_judged_as_in_pieces(value in json(), at: prop::sample::Index, byte in 0..128_u8) {
+            let mut text = serde_json::to_vec(&value).unwrap();
+            let at = at.index(text.len());
+            text[at] = byte;
+            let text = String::from_utf8(text).unwrap();
+            let valid = is_json(&text);
+            prop_assert_eq!(judge(&text), (valid, valid.then(|| role_of(&text, 1000)).flatten()));
         }
     }
 }
