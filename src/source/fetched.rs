@@ -3,8 +3,9 @@
 use std::io;
 
 use super::tree::{Log, read_full};
-use crate::limits::{READ_BYTES, WINDOW_BYTES_MAX};
+use crate::limits::{FETCH_BYTES, READ_BYTES, WINDOW_BYTES_MAX};
 use crate::pure::identity::window_bytes;
+use crate::pure::lines::whole;
 
 /// The read buffer: first the bytes of the guard, then new ones.
 pub(super) struct Fetched {
@@ -12,6 +13,7 @@ pub(super) struct Fetched {
     start: u64,
     pub(super) lead: usize,
     filled: usize,
+    wanted: usize,
 }
 
 impl Fetched {
@@ -21,6 +23,7 @@ impl Fetched {
             start: 0,
             lead: 0,
             filled: 0,
+            wanted: READ_BYTES,
         }
     }
 
@@ -29,7 +32,18 @@ impl Fetched {
         self.lead = window_bytes(offset);
         self.start = offset - self.lead as u64;
         self.filled = 0;
-        self.filled = read_full(log, &mut self.bytes, self.start)?;
+        self.read_up_to(log, FETCH_BYTES)?;
+        // A longer line.
+        if self.is_full() && whole(self.fresh()) == 0 {
+            self.read_up_to(log, READ_BYTES)?;
+        }
+        Ok(())
+    }
+
+    fn read_up_to(&mut self, log: &dyn Log, wanted: usize) -> io::Result<()> {
+        let begun = self.filled;
+        let more = read_full(log, &mut self.bytes[begun..wanted], self.start + begun as u64)?;
+        (self.filled, self.wanted) = (begun + more, wanted);
         Ok(())
     }
 
@@ -48,7 +62,7 @@ impl Fetched {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.filled == self.bytes.len()
+        self.filled == self.wanted
     }
 
     /// The check after the read: the file is still long enough, and what stands before the lines (at the
