@@ -2,17 +2,19 @@
 //! and ledger together.
 
 mod commit;
+mod committer;
 mod due;
 mod entries;
 mod long;
 mod measure;
 mod open;
+mod overlap;
 mod pace;
 mod room;
 mod sink;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use ulid::Ulid;
@@ -22,7 +24,8 @@ use crate::disk::Disk;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::home::HomeLock;
-use crate::ledger::Ledger;
+use crate::limits::{BATCH_RECORDS, RECORD_FILES};
+use crate::pure::entry::Entry;
 use crate::pure::fold::Fold;
 use crate::pure::identity::Window;
 use crate::pure::ulids::Ulids;
@@ -30,8 +33,11 @@ use crate::queue::depth::{self, Depth, OnFull, QueueLimits};
 use crate::queue::dropper::Dropper;
 use crate::queue::outgoing::Layout;
 use crate::start::{Started, start};
+use committer::Committer;
 use open::OpenBatch;
+use overlap::Background;
 
+pub use overlap::Overlap;
 pub use pace::CommitPace;
 
 /// How a capture behaves.
@@ -45,6 +51,8 @@ pub struct CaptureOptions {
     pub on_full: OnFull,
     /// How records lie in the queue.
     pub layout: Layout,
+    /// Whether a full batch is committed while the next one is filled.
+    pub overlap: Overlap,
 }
 
 /// Hears of each event once it is committed.
@@ -60,16 +68,22 @@ pub struct Capture {
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     options: CaptureOptions,
+    committer: Arc<Mutex<Committer>>,
+    /// Before the lock: while it is at work the home is not given up.
+    background: Background,
     lock: HomeLock,
-    ledger: Ledger,
     fold: Fold,
     ulids: Ulids,
     open: OpenBatch,
+    /// Empty, with room.
+    spare: OpenBatch,
     depth: Depth,
     dropper: Dropper,
     /// More is pending than may be, and it cannot be dropped.
     stuck: bool,
     full: Option<Full>,
+    /// The most that a batch may have.
+    batch_records: u32,
     /// The most that a batch may have for want of room on the disk.
     batch_room_bytes: u64,
     /// The long lines that did not fit the disk, by their file.
@@ -121,12 +135,24 @@ pub struct Tally {
     pub commits: u64,
 }
 
-/// Whether a commit was made.
-#[derive(Debug)]
-enum Committed {
-    Yes,
-    /// Nothing was; what would have been is still open.
-    NoRoom(std::io::Error),
+impl Tally {
+    /// Adds a commit with these ledger lines.
+    fn add(&mut self, entries: &[Entry]) {
+        self.commits += 1;
+        for entry in entries {
+            let (lines, bytes, file_id) = match entry {
+                Entry::Captured(run) => (run.lines, run.to - run.from, run.file_id),
+                // Its bytes count here when its newline comes.
+                Entry::Settled(settled) => (1, 0, settled.file_id),
+                _ => continue,
+            };
+            self.bytes += bytes;
+            if lines > 0 {
+                self.lines += lines;
+                self.files.insert(file_id);
+            }
+        }
+    }
 }
 
 impl Capture {
@@ -148,7 +174,11 @@ impl Capture {
         } = start(&disk, clock.utc())?;
         let depth = depth::list(&*disk)?.depth();
         let opened = clock.now();
+        let committer = Committer::new(Arc::clone(&disk), ledger, options.layout);
+        let committer = Arc::new(Mutex::new(committer));
         Ok(Self {
+            background: Background::new(options.overlap, Arc::clone(&committer)),
+            committer,
             ulids: Ulids::above(fold.ulid_high_water, random),
             snapshot: SnapshotPace {
                 // What the snapshot of before does not cover counts already.
@@ -161,13 +191,17 @@ impl Capture {
             clock,
             options,
             lock,
-            ledger,
             fold,
             open: OpenBatch::of(options.layout),
+            spare: OpenBatch::of(options.layout),
             depth,
             dropper: Dropper::default(),
             stuck: false,
             full: None,
+            batch_records: match options.layout {
+                Layout::Batch => BATCH_RECORDS,
+                Layout::Record => RECORD_FILES,
+            },
             batch_room_bytes: u64::MAX,
             oversized: BTreeMap::new(),
             latched: false,
@@ -183,9 +217,14 @@ impl Capture {
         self.observer = Some(observer);
     }
 
+    /// For tests: batches of another size.
+    pub fn batch_records_max(&mut self, records: u32) {
+        self.batch_records = records;
+    }
+
     /// For tests: ledger segments of another size.
     pub fn segment_bytes_max(&mut self, bytes: u64) {
-        self.ledger.segment_bytes_max(bytes);
+        committer::lock(&self.committer).segment_bytes_max(bytes);
     }
 
     /// Everything that was committed.
@@ -210,12 +249,13 @@ impl Capture {
 
     /// Bytes of lines that were taken and are not committed.
     pub fn uncommitted_bytes(&self) -> u64 {
-        self.open.source_bytes()
+        self.open.source_bytes() + self.background.source_bytes()
     }
 
     /// Commits what was taken. With no room it stays taken and is committed later.
     pub fn commit(&mut self) -> Result<(), Error> {
         self.alive()?;
+        self.finish()?;
         self.open.close_run();
         if self.open.is_empty() {
             return Ok(());

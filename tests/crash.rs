@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use pipeline::{Pipeline, TestClock, drain_some};
 use serde_json::Value;
-use tailspool::capture::{Capture, CaptureOptions};
+use tailspool::capture::{Capture, CaptureOptions, Overlap};
 use tailspool::clock::Clock;
 use tailspool::disk::{Disk, EntryKind, Fault, Loss, SimDisk};
 use tailspool::error::{Error, ErrorKind};
@@ -269,6 +269,16 @@ impl Delivered {
     }
 }
 
+/// How it is captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Batches,
+    /// Each record in a file of its own.
+    Singles,
+    /// Batches of one record, each committed when the next one is full.
+    Late,
+}
+
 /// What is planned for one run.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
@@ -284,11 +294,11 @@ struct Machine {
     disk: SimDisk,
     plan: Option<Plan>,
     again: Option<u64>,
-    layout: Layout,
+    way: Way,
 }
 
 impl Machine {
-    fn new(plan: Option<Plan>, layout: Layout) -> Self {
+    fn new(plan: Option<Plan>, way: Way) -> Self {
         let disk = SimDisk::new();
         if let Some(plan) = plan {
             disk.plan(plan.at, plan.fault);
@@ -297,14 +307,14 @@ impl Machine {
             disk,
             plan,
             again: plan.and_then(|plan| plan.again),
-            layout,
+            way,
         }
     }
 
     /// Starts processes until one of them comes to its end.
     fn run(&mut self, top: &Path, clock: &Arc<TestClock>, phase: usize) {
         for _ in 0..5 {
-            let ended = attempt(&self.disk, top, clock, phase, self.layout);
+            let ended = attempt(&self.disk, top, clock, phase, self.way);
             if let Err(error) = &ended {
                 let full = self.disk.space().unwrap().free == 0;
                 let fault = self.plan.map(|plan| plan.fault);
@@ -339,16 +349,16 @@ impl Machine {
 
 /// Plays the phases on a machine that goes wrong as planned. Returns the operations that were done.
 fn play(phases: &[Phase], plan: Option<Plan>) -> u64 {
-    play_in(Layout::Batch, phases, plan)
+    play_in(Way::Batches, phases, plan)
 }
 
-/// The same with records that lie in the queue as this layout says.
-fn play_in(layout: Layout, phases: &[Phase], plan: Option<Plan>) -> u64 {
+/// The same, captured in this way.
+fn play_in(way: Way, phases: &[Phase], plan: Option<Plan>) -> u64 {
     let temp = tempfile::tempdir().unwrap();
     let top = temp.path().canonicalize().unwrap();
     let what = format!("{plan:?}");
     let clock = TestClock::new();
-    let mut machine = Machine::new(plan, layout);
+    let mut machine = Machine::new(plan, way);
     let mut expected: Vec<Line> = Vec::new();
     let mut delivered = Delivered::default();
     for (phase, (change, lines)) in phases.iter().enumerate() {
@@ -374,19 +384,35 @@ fn play_in(layout: Layout, phases: &[Phase], plan: Option<Plan>) -> u64 {
 }
 
 /// One process: starts, looks until everything is captured, and stops, now and then without stopping well.
-fn attempt(disk: &SimDisk, top: &Path, clock: &Arc<TestClock>, phase: usize, layout: Layout) -> Result<(), Error> {
+fn attempt(disk: &SimDisk, top: &Path, clock: &Arc<TestClock>, phase: usize, way: Way) -> Result<(), Error> {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let options = CaptureOptions {
-        layout,
+        layout: if way == Way::Singles {
+            Layout::Record
+        } else {
+            Layout::Batch
+        },
+        overlap: if way == Way::Late {
+            Overlap::Late
+        } else {
+            Overlap::Never
+        },
         ..CaptureOptions::default()
     };
     let mut pipeline = Pipeline::start_with(&shared, top, &["."], clock, Box::<OsTree>::default(), options)?;
+    if way == Way::Late {
+        pipeline.capture.batch_records_max(1);
+    }
     pipeline.capture.segment_bytes_max(1500);
     // What ends without a newline is taken by a second look, when it has been quiet.
     for quiet in [Duration::from_secs(1), TAIL_SETTLE] {
         clock.pass(quiet);
         loop {
-            pipeline.look_step_by_step()?;
+            if way == Way::Late {
+                pipeline.look()?;
+            } else {
+                pipeline.look_step_by_step()?;
+            }
             if pipeline.capture.queue_full().is_none() {
                 break;
             }
@@ -402,17 +428,17 @@ fn attempt(disk: &SimDisk, top: &Path, clock: &Arc<TestClock>, phase: usize, lay
 }
 
 fn every_operation(phases: &[Phase], faults: &[Fault], losses: &[Loss]) {
-    every_operation_in(Layout::Batch, phases, faults, losses);
+    every_operation_in(Way::Batches, phases, faults, losses);
 }
 
-fn every_operation_in(layout: Layout, phases: &[Phase], faults: &[Fault], losses: &[Loss]) {
-    let operations = play_in(layout, phases, None);
+fn every_operation_in(way: Way, phases: &[Phase], faults: &[Fault], losses: &[Loss]) {
+    let operations = play_in(way, phases, None);
     assert!(operations > 20, "there is something to attack: {operations}");
     for at in 0..operations {
         for fault in faults {
             for loss in losses {
                 play_in(
-                    layout,
+                    way,
                     phases,
                     Some(Plan {
                         at,
@@ -446,13 +472,15 @@ fn a_full_disk_at_any_operation_loses_and_doubles_nothing_once_there_is_room() {
 #[test]
 fn a_fault_at_any_operation_loses_and_doubles_nothing_when_each_record_has_a_file_of_its_own() {
     let faults = [CRASHES.as_slice(), &[Fault::Eio, Fault::Full]].concat();
-    every_operation_in(
-        Layout::Record,
-        &ordinary_days(),
-        &faults,
-        &[Loss::Everything, Loss::Half],
-    );
-    every_operation_in(Layout::Record, &a_long_line(), &faults, &[Loss::Half]);
+    every_operation_in(Way::Singles, &ordinary_days(), &faults, &[Loss::Everything, Loss::Half]);
+    every_operation_in(Way::Singles, &a_long_line(), &faults, &[Loss::Half]);
+}
+
+#[test]
+fn a_fault_at_any_operation_loses_and_doubles_nothing_when_commits_are_under_way_while_more_is_taken() {
+    every_operation_in(Way::Late, &ordinary_days(), &CRASHES, &Loss::ALL);
+    let failures = [Fault::Eio, Fault::Full];
+    every_operation_in(Way::Late, &ordinary_days(), &failures, &[Loss::Nothing]);
 }
 
 #[test]
@@ -523,7 +551,7 @@ fn a_failed_sync_is_final_for_the_process() {
 /// A disk on which all phases were captured, in several segments of the ledger.
 fn captured(phases: &[Phase]) -> SimDisk {
     let temp = tempfile::tempdir().unwrap();
-    let (clock, mut machine) = (TestClock::new(), Machine::new(None, Layout::Batch));
+    let (clock, mut machine) = (TestClock::new(), Machine::new(None, Way::Batches));
     for (phase, (change, _)) in phases.iter().enumerate() {
         change(temp.path());
         machine.run(&temp.path().canonicalize().unwrap(), &clock, phase);

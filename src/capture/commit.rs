@@ -1,122 +1,111 @@
-//! The commit: steps 1 to 3 of `docs/durability.md`, and the snapshot that follows now and then.
+//! What comes before and after the steps of a commit, and the snapshot that follows now and then.
 
 use std::error::Error as StdError;
 
-use super::{Capture, Committed, SnapshotPace};
+use super::committer::{Done, End, latched, lock};
+use super::open::OpenBatch;
+use super::{Capture, SnapshotPace};
 use crate::cursors;
-use crate::disk::is_full;
-use crate::error::{Error, ErrorKind};
-use crate::home::pending;
-use crate::ledger::AppendError;
+use crate::error::Error;
 use crate::limits::SNAPSHOT_EVERY_BYTES;
-use crate::pure::entry::Entry;
 use crate::queue::outgoing::Outgoing;
 
 impl Capture {
-    /// Steps 1 to 3 of a commit, for the open batch. Without room it stays open, and the queue is full.
+    /// Commits the open batch. Without room it stays open, and the queue is full.
     pub(super) fn commit_open(&mut self) -> Result<(), Error> {
-        let mut file = None;
-        if let Some(batch) = self.open.batch() {
-            let (bytes, layout) = (&self.open.bytes, self.options.layout);
-            file = match Outgoing::write_all(&*self.disk, batch, bytes, layout) {
-                Ok(file) => Some(file),
-                Err(cause) if is_full(&cause) => {
-                    self.set_full(cause.to_string());
-                    return Ok(());
-                }
-                Err(cause) => return Err(self.latch("cannot write the batch", Some(&batch.temporary()), cause)),
-            };
-        }
-        match self.commit_with(file)? {
-            Committed::Yes => {
-                self.snapshot_if_due();
-                self.drop_excess();
-            }
-            Committed::NoRoom(cause) => self.set_full(cause.to_string()),
-        }
-        Ok(())
+        self.may_commit()?;
+        let at = self.clock.utc();
+        let ended = lock(&self.committer).commit(&self.open, at);
+        let batch = self.take_open();
+        self.conclude(batch, ended)
     }
 
-    /// The rest of a commit, for a batch that is written but not synced, or for no batch.
-    pub(super) fn commit_with(&mut self, mut file: Option<Outgoing>) -> Result<Committed, Error> {
+    /// The rest of a commit, for files that are written but not synced. False when there is no room: then what is open
+    /// stays so.
+    pub(super) fn commit_with(&mut self, file: Outgoing) -> Result<bool, Error> {
+        self.may_commit()?;
+        let at = self.clock.utc();
+        let ended = lock(&self.committer).commit_with(Some(file), &self.open, at);
+        if let Ok(End::NoRoom(_)) = ended {
+            return Ok(false);
+        }
+        let batch = self.take_open();
+        self.conclude(batch, ended)?;
+        Ok(true)
+    }
+
+    /// Fails unless the home is ours still, and what is open fits what was committed.
+    pub(super) fn may_commit(&mut self) -> Result<(), Error> {
         if let Err(error) = self.lock.check(&*self.disk) {
             self.latched = true;
             return Err(error);
         }
-        let names = file.as_ref().map(Outgoing::names).unwrap_or_default();
-        let name = names.first().cloned();
         // A contradiction that came into the ledger would make every start refuse.
-        if let Err(what) = self.fold.accepts(&self.open.entries) {
-            return Err(self.latch(
+        self.fold.accepts(&self.open.entries).map_err(|what| {
+            let name = self.open.batch().map(|batch| batch.name());
+            self.latch(
                 "the cursors contradict each other; not committed:",
                 name.as_deref(),
                 what,
-            ));
-        }
-        if let Some(file) = &mut file
-            && let Err(cause) = file.sync(&*self.disk)
-        {
-            return Err(self.latch("cannot sync the batch", name.as_deref(), cause));
-        }
-        let appended = self.ledger.append(&self.open.entries, names, self.clock.utc());
-        let (commit, mark) = match appended {
-            Ok(done) => done,
-            Err(AppendError::Full(cause)) => {
-                if let Some(Err(cause)) = file.map(|file| file.discard(&*self.disk)) {
-                    return Err(self.latch("cannot remove the batch", name.as_deref(), cause));
+            )
+        })
+    }
+
+    /// What is open, which is nothing then.
+    pub(super) fn take_open(&mut self) -> OpenBatch {
+        let spare = std::mem::replace(&mut self.spare, OpenBatch::of(self.options.layout));
+        std::mem::replace(&mut self.open, spare)
+    }
+
+    /// Takes down how the commit of a batch ended. Without room it is open again, and the queue is full.
+    pub(super) fn conclude(&mut self, mut batch: OpenBatch, ended: Result<End, Error>) -> Result<(), Error> {
+        match ended {
+            Ok(End::Done(done)) => {
+                self.committed(&batch, done)?;
+                batch.clear();
+                // The room that a batch has taken is used again.
+                if self.open.is_empty() {
+                    std::mem::swap(&mut batch, &mut self.open);
                 }
-                return Ok(Committed::NoRoom(cause));
+                self.spare = batch;
+                self.snapshot_if_due();
+                self.drop_excess();
+                Ok(())
             }
-            Err(AppendError::Final(error)) => {
+            Ok(End::NoRoom(cause)) => {
+                let next = self.take_open();
+                self.open = batch.joined(next);
+                self.set_full(cause.to_string());
+                Ok(())
+            }
+            Err(error) => {
                 self.latched = true;
-                return Err(error);
+                Err(error)
             }
-        };
-        // It has happened. What is left is to let others see it.
-        for entry in &self.open.entries {
+        }
+    }
+
+    fn committed(&mut self, batch: &OpenBatch, done: Done) -> Result<(), Error> {
+        for entry in &batch.entries {
             if let Err(what) = self.fold.apply(entry) {
+                let name = batch.batch().map(|batch| batch.name());
                 return Err(self.latch("the cursors contradict the ledger", name.as_deref(), what));
             }
         }
-        self.fold.seal(&commit, mark);
-        let records = self.open.records;
-        log::info!(
-            "commit {}: {records} records, {} ledger lines",
-            commit.commit,
-            commit.lines
-        );
-        if let Some(file) = file {
-            file.sizes().for_each(|(records, bytes)| self.depth.add(records, bytes));
-            if let Err(cause) = file.publish(&*self.disk) {
-                return Err(self.latch("cannot make visible the batch", name.as_deref(), cause));
-            }
+        self.fold.seal(&done.commit, done.mark);
+        let (number, lines, records) = (done.commit.commit, done.commit.lines, batch.records);
+        log::info!("commit {number}: {records} records, {lines} ledger lines");
+        for (records, bytes) in done.files {
+            self.depth.add(records, bytes);
         }
-        self.committed();
-        Ok(Committed::Yes)
-    }
-
-    pub(super) fn committed(&mut self) {
+        self.snapshot.ledger_bytes += done.ledger_bytes;
         self.last_commit = Some(self.clock.now());
         self.dropper.written();
-        self.captured.commits += 1;
-        for entry in &self.open.entries {
-            let (lines, bytes, file_id) = match entry {
-                Entry::Captured(run) => (run.lines, run.to - run.from, run.file_id),
-                // Its bytes count here when its newline comes.
-                Entry::Settled(settled) => (1, 0, settled.file_id),
-                _ => continue,
-            };
-            self.captured.bytes += bytes;
-            if lines > 0 {
-                self.captured.lines += lines;
-                self.captured.files.insert(file_id);
-            }
-        }
+        self.captured.add(&batch.entries);
         if let Some(observer) = &mut self.observer {
-            self.open.events.iter().for_each(observer);
+            batch.events.iter().for_each(observer);
         }
-        self.snapshot.ledger_bytes += self.ledger.last_append_bytes();
-        self.open.clear();
+        Ok(())
     }
 
     pub(super) fn latch(
@@ -126,11 +115,7 @@ impl Capture {
         cause: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Error {
         self.latched = true;
-        let path = self.disk.show(&pending(batch.unwrap_or_default()));
-        Error::new(ErrorKind::Latched, what)
-            .at(path)
-            .because(cause)
-            .hint("nothing is lost: what was not committed still stands in the logs; start again when the disk is well")
+        latched(&*self.disk, what, batch, cause)
     }
 
     pub(super) fn snapshot_if_due(&mut self) {

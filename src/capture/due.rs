@@ -21,6 +21,9 @@ impl Capture {
     /// join what is open.
     pub fn tick(&mut self, more: bool) -> Result<(), Error> {
         self.alive()?;
+        if !more {
+            self.finish()?;
+        }
         if self.full.is_some() {
             self.find_room()?;
         }
@@ -29,6 +32,7 @@ impl Capture {
         }
         if !more && self.open.is_empty() {
             self.open.give_room_back();
+            self.spare.give_room_back();
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::entries::{At, settled_entry};
 use super::open::Run;
-use super::{Capture, Committed, Oversized, measure};
+use super::{Capture, Oversized, measure};
 use crate::disk::{Disk, Space, is_full};
 use crate::error::Error;
 use crate::event::Event;
@@ -161,17 +161,12 @@ impl Capture {
             let event = Event::of_line(line.file(), line.offset(), line.length(), None, ending, at);
             self.open.events.push(event);
         }
-        match self.commit_with(Some(file))? {
-            Committed::Yes => {
-                self.oversized.remove(&line.file().file_id);
-                self.snapshot_if_due();
-                Ok(Long::Taken(evidence, tail))
-            }
-            Committed::NoRoom(_) => {
-                self.open.clear();
-                Ok(self.oversized(line, written_bytes))
-            }
+        if self.commit_with(file)? {
+            self.oversized.remove(&line.file().file_id);
+            return Ok(Long::Taken(evidence, tail));
         }
+        self.open.clear();
+        Ok(self.oversized(line, written_bytes))
     }
 
     /// Takes a long line that was captured before it had its newline, if it is still that line: no record, only

@@ -259,6 +259,25 @@ impl OpenBatch {
         self.events.shrink_to(IDLE_ROOM_BYTES / size_of::<Event>());
     }
 
+    /// This batch, which could not be committed, with what came after it.
+    pub(super) fn joined(mut self, mut next: Self) -> Self {
+        let named_by = self.named_by().or(next.named_by());
+        for entry in &mut next.entries {
+            match entry {
+                Entry::Captured(run) if run.batch.is_some() => run.batch = named_by,
+                Entry::Settled(settled) if settled.batch.is_some() => settled.batch = named_by,
+                _ => {}
+            }
+        }
+        self.bytes.append(&mut next.bytes);
+        self.entries.append(&mut next.entries);
+        self.events.append(&mut next.events);
+        self.records += next.records;
+        self.first = self.first.or(next.first);
+        self.run = next.run;
+        self
+    }
+
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();

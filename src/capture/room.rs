@@ -3,11 +3,10 @@
 use super::{Capture, Full};
 use crate::error::Error;
 use crate::home::PENDING;
-use crate::limits::{BATCH_BYTES, BATCH_RECORDS, COMMIT_LINES_MAX, FULL_RETRY, RECORD_FILES};
+use crate::limits::{BATCH_BYTES, COMMIT_LINES_MAX, FULL_RETRY};
 use crate::pure::entry::Entry;
 use crate::queue::audit::AUDIT;
 use crate::queue::depth::{self, OnFull};
-use crate::queue::outgoing::Layout;
 use crate::queue::prune::Pruned;
 use crate::show::count;
 
@@ -141,12 +140,8 @@ impl Capture {
             OnFull::Wait => self.options.limits.room(self.depth),
             OnFull::DropOldest => self.options.limits.room_dropping(self.depth),
         };
-        let most = match self.options.layout {
-            Layout::Batch => BATCH_RECORDS,
-            Layout::Record => RECORD_FILES,
-        };
         let bytes = bytes.min(BATCH_BYTES as u64).min(self.batch_room_bytes);
-        u64::from(self.open.records) >= records.min(most.into())
+        u64::from(self.open.records) >= records.min(self.batch_records.into())
             || self.open.bytes.len() as u64 >= bytes.max(1)
             || self.open.entries.len() + 1 >= COMMIT_LINES_MAX
     }
@@ -154,7 +149,7 @@ impl Capture {
     /// Makes room in the open batch, if need be by a commit.
     pub(super) fn make_way(&mut self) -> Result<bool, Error> {
         if self.batch_is_full() {
-            self.commit()?;
+            self.pass_on()?;
         }
         self.has_room()
     }

@@ -143,6 +143,7 @@ impl EventSink for Capture {
     }
 
     fn chain(&mut self, file: &LogFile) -> Result<Option<Chain>, Error> {
+        self.finish()?;
         if !self.has_room()? || (self.open.is_about(file.file_id) && !self.is_clear()?) {
             return Ok(None);
         }

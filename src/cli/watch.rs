@@ -11,7 +11,7 @@ use super::roots::{Roots, roots_in_force};
 use super::speaker;
 use super::telling::Telling;
 use super::{Common, Exit};
-use crate::capture::{Capture, CaptureOptions};
+use crate::capture::{Capture, CaptureOptions, Overlap};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Begin, Origin, Settings};
 use crate::disk::{Disk, OsDisk};
@@ -109,6 +109,7 @@ fn capture_options(settings: &Settings) -> CaptureOptions {
         },
         on_full: settings.on_full.value,
         layout: settings.layout.value,
+        overlap: Overlap::default(),
     }
 }
 

@@ -5,11 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tailspool::capture::{CaptureOptions, Overlap};
 use tailspool::disk::{Disk, Loss, SimDisk};
 use tailspool::limits::{FULL_RETRY, TAIL_SETTLE};
 use tailspool::pure::record::Envelope;
 use tailspool::source::Budget;
+use tailspool::source::exclude::Exclude;
 use tailspool::source::kind::SourceKind;
+use tailspool::source::scope::Scope;
+use tailspool::source::standing::Finder;
+use tailspool::source::tree::OsTree;
+use tailspool::verify::{Finding, Kind as Finds, Verdict, verify};
 use tempfile::TempDir;
 
 use super::account::{Account, Record};
@@ -27,6 +33,8 @@ pub(crate) struct Manner {
     harsh: bool,
     /// Segments of the ledger are small.
     small_segments: bool,
+    /// Batches hold so many records, and a full one is committed late.
+    small_batches: Option<u32>,
 }
 
 impl Manner {
@@ -35,6 +43,7 @@ impl Manner {
             source: dice.pick(&[SourceKind::Poll, SourceKind::Poll, SourceKind::Notify]),
             harsh: dice.once_in(2),
             small_segments: dice.once_in(2),
+            small_batches: dice.pick(&[None, Some(1), Some(3)]),
         }
     }
 }
@@ -159,6 +168,7 @@ impl Machine {
         }
         self.drain(u64::MAX, &mut Taken::default())?;
         self.account.balance()?;
+        self.verify()?;
         // A start removes the lock files that dead readers left.
         self.watcher = None;
         self.look();
@@ -167,6 +177,19 @@ impl Machine {
             Ok(())
         } else {
             Err(format!("left in the queue: {left:?}"))
+        }
+    }
+
+    /// What happened is well for `verify`, but for bytes that changed between head and guard, which no look sees.
+    fn verify(&self) -> Result<(), String> {
+        let scope = Scope::new(None, std::slice::from_ref(&self.top)).unwrap();
+        let report = verify(&self.disk, Finder::new(&OsTree::default(), &scope, &Exclude::default())).unwrap();
+        let is_wrong = |finding: &&Finding| {
+            finding.kind.verdict() == Verdict::Failed && !(self.manner.harsh && finding.kind == Finds::Unexplained)
+        };
+        match report.findings.iter().find(is_wrong) {
+            None => Ok(()),
+            Some(_) => Err(format!("verify: {:?}", report.findings)),
         }
     }
 
@@ -183,8 +206,25 @@ impl Machine {
             return true;
         }
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
-        match Pipeline::start_on(self.manner.source, &disk, &self.top, &self.clock) {
+        let options = CaptureOptions {
+            overlap: Overlap::Late,
+            ..CaptureOptions::default()
+        };
+        let started = Pipeline::start_all(
+            self.manner.source,
+            &disk,
+            &self.top,
+            &["."],
+            &self.clock,
+            Box::<OsTree>::default(),
+            options,
+            &|_| {},
+        );
+        match started {
             Ok(mut watcher) => {
+                if let Some(records) = self.manner.small_batches {
+                    watcher.capture.batch_records_max(records);
+                }
                 if self.manner.small_segments {
                     watcher.capture.segment_bytes_max(1500);
                 }
