@@ -50,7 +50,9 @@ impl Told {
         if !catches_up && self.due(tally).is_none_or(|due| now < due) {
             return;
         }
-        let overview = source.overview();
+        let mut overview = source.overview();
+        // Taken is not captured yet.
+        overview.backlog_bytes += consumer.uncommitted_bytes();
         if catches_up {
             self.caught_up = true;
             tell(Moment::CaughtUp(&overview, tally));
