@@ -174,7 +174,7 @@ impl Capture {
         } = start(&disk, clock.utc())?;
         let depth = depth::list(&*disk)?.depth();
         let opened = clock.now();
-        let committer = Committer::new(Arc::clone(&disk), ledger, options.layout);
+        let committer = Committer::new(Arc::clone(&disk), lock.mark(), ledger, options.layout);
         let committer = Arc::new(Mutex::new(committer));
         Ok(Self {
             background: Background::new(options.overlap, Arc::clone(&committer)),

@@ -68,6 +68,12 @@ pub fn pending(name: impl AsRef<Path>) -> PathBuf {
 /// The lock of the home; dropping it gives the home up.
 pub struct HomeLock {
     file: Box<dyn DiskFile>,
+    mark: LockMark,
+}
+
+/// Which file was locked.
+#[derive(Debug, Clone, Copy)]
+pub struct LockMark {
     inode: u64,
 }
 
@@ -93,9 +99,24 @@ impl HomeLock {
         file.truncate(0).map_err(failed)?;
         file.write_at(pid.as_bytes(), 0).map_err(failed)?;
         let inode = file.meta().map_err(failed)?.inode;
-        Ok(Self { file, inode })
+        let mark = LockMark { inode };
+        Ok(Self { file, mark })
     }
 
+    /// For those who have to know whether it still holds.
+    pub fn mark(&self) -> LockMark {
+        self.mark
+    }
+
+    /// Empties the lock file, so that a later look finds no pid of ours; best effort.
+    pub fn clear(&mut self) {
+        if let Err(error) = self.file.truncate(0) {
+            log::debug!("the lock file keeps our pid: {error}");
+        }
+    }
+}
+
+impl LockMark {
     /// Whether the path still shows the file that we locked. If not, somebody else may hold the home too.
     pub fn check(&self, disk: &dyn Disk) -> Result<(), Error> {
         let path = Path::new(LOCK);
@@ -108,13 +129,6 @@ impl HomeLock {
             .at(disk.show(path))
             .because(cause)
             .hint("the lock file must stay while a watcher runs; start again"))
-    }
-
-    /// Empties the lock file, so that a later look finds no pid of ours; best effort.
-    pub fn clear(&mut self) {
-        if let Err(error) = self.file.truncate(0) {
-            log::debug!("the lock file keeps our pid: {error}");
-        }
     }
 }
 

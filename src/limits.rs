@@ -57,7 +57,10 @@ pub const APPEND_BATCH_BYTES: usize = 64 * 1024 * 1024;
 /// A batch with this many records is committed at once when each record has a file of its own.
 pub const RECORD_FILES: u32 = 256;
 
-/// A commit with this many ledger lines is made at once.
+/// A batch with this many ledger lines is committed at once.
+pub const BATCH_LINES_MAX: usize = 4096;
+
+/// Ledger lines of one commit: of two batches, if the first one found no room.
 pub const COMMIT_LINES_MAX: usize = 8192;
 
 /// A ledger segment with this many bytes is followed by a new one.
@@ -389,6 +392,7 @@ const _: () = {
         DIRECT_PIECE_BYTES.is_multiple_of(DIRECT_BLOCK_BYTES),
         "a piece is whole blocks"
     );
+    assert!(2 * BATCH_LINES_MAX <= COMMIT_LINES_MAX, "two batches may be one commit");
     assert!(TURN_BYTES >= READ_BYTES as u64, "a turn holds a read");
     assert!(POLL_BYTES >= TURN_BYTES, "a poll holds a turn");
     assert!(PIECE_BYTES >= 2 * WINDOW_BYTES_MAX, "a piece holds the windows");

@@ -12,13 +12,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pipeline::{Meddled, Meddler, Pipeline, TestClock, append, drain_some, drained};
 use rustix::io::Errno;
-use tailspool::capture::CaptureOptions;
+use tailspool::capture::{CaptureOptions, Overlap};
 use tailspool::disk::{Disk, Fault, OsDisk, SimDisk};
-use tailspool::limits::{FULL_RETRY, HOT_WINDOW, POLL_BYTES, READ_BYTES};
+use tailspool::ledger::current_fold;
+use tailspool::limits::{BATCH_LINES_MAX, FULL_RETRY, HOT_WINDOW, POLL_BYTES, READ_BYTES};
 use tailspool::queue::depth::QueueLimits;
 use tailspool::queue::drain::{DrainOptions, Format, Output, drain};
 use tailspool::source::Budget;
+use tailspool::source::exclude::Exclude;
+use tailspool::source::scope::Scope;
+use tailspool::source::standing::Finder;
 use tailspool::source::tree::{Log, OsTree};
+use tailspool::verify::verify;
 
 /// Reads fail with EIO from `from` on while `active` is set.
 struct Broken {
@@ -477,4 +482,43 @@ fn an_envelope_of_others_that_is_too_long_to_hold_is_left_alone() {
     let (out, _) = drain_some(&disk, Format::Envelope, u64::MAX, false);
     assert!(out == (ours + "\n").into_bytes());
     assert!(!path.exists());
+}
+
+#[test]
+fn two_batches_of_many_files_that_found_no_room_are_one_commit_that_everybody_reads() {
+    let temp = tempfile::tempdir().unwrap();
+    let top = temp.path().canonicalize().unwrap();
+    // Two ledger lines each: one batch is under way when the next one is full too.
+    let files = BATCH_LINES_MAX * 3 / 2;
+    for number in 0..files {
+        fs::write(top.join(format!("{number}.jsonl")), format!("{number}\n")).unwrap();
+    }
+    let disk = SimDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let clock = TestClock::new();
+    let options = CaptureOptions {
+        overlap: Overlap::Late,
+        ..CaptureOptions::default()
+    };
+    let tree = Box::<OsTree>::default();
+    let mut pipeline = Pipeline::start_with(&shared, &top, &["."], &clock, tree, options).unwrap();
+    disk.plan(0, Fault::Full);
+    pipeline.look().unwrap();
+    assert!(pipeline.capture.queue_full().is_some());
+    let joined = pipeline.capture.uncommitted_bytes();
+    disk.make_room();
+    clock.pass(FULL_RETRY);
+    let before = pipeline.capture.captured().commits;
+    pipeline.capture.tick(false).unwrap();
+    let captured = pipeline.capture.captured();
+    assert_eq!((captured.commits, captured.bytes), (before + 1, joined), "one commit");
+    assert!(captured.lines > BATCH_LINES_MAX as u64 / 2, "of two batches");
+    pipeline.look().unwrap();
+    drop(pipeline);
+    assert_eq!(current_fold(&disk).unwrap().captured_lines, files as u64);
+    let scope = Scope::new(None, std::slice::from_ref(&top)).unwrap();
+    let report = verify(&disk, Finder::new(&OsTree::default(), &scope, &Exclude::default())).unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings.first());
+    Pipeline::start(&shared, &top, &clock).unwrap().look().unwrap();
+    assert_eq!(drained(&disk).lines().count(), files);
 }

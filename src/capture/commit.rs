@@ -34,12 +34,8 @@ impl Capture {
         Ok(true)
     }
 
-    /// Fails unless the home is ours still, and what is open fits what was committed.
+    /// Fails unless what is open fits what was committed.
     pub(super) fn may_commit(&mut self) -> Result<(), Error> {
-        if let Err(error) = self.lock.check(&*self.disk) {
-            self.latched = true;
-            return Err(error);
-        }
         // A contradiction that came into the ledger would make every start refuse.
         self.fold.accepts(&self.open.entries).map_err(|what| {
             let name = self.open.batch().map(|batch| batch.name());

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::open::OpenBatch;
 use crate::disk::{Disk, is_full};
 use crate::error::{Error, ErrorKind};
-use crate::home::pending;
+use crate::home::{LockMark, pending};
 use crate::ledger::{AppendError, Ledger};
 use crate::pure::commit::Commit;
 use crate::pure::fold::Mark;
@@ -18,6 +18,7 @@ use crate::queue::outgoing::{Layout, Outgoing};
 /// Carries commits out.
 pub(super) struct Committer {
     disk: Arc<dyn Disk>,
+    home: LockMark,
     ledger: Ledger,
     layout: Layout,
 }
@@ -40,8 +41,13 @@ pub(super) struct Done {
 }
 
 impl Committer {
-    pub(super) fn new(disk: Arc<dyn Disk>, ledger: Ledger, layout: Layout) -> Self {
-        Self { disk, ledger, layout }
+    pub(super) fn new(disk: Arc<dyn Disk>, home: LockMark, ledger: Ledger, layout: Layout) -> Self {
+        Self {
+            disk,
+            home,
+            ledger,
+            layout,
+        }
     }
 
     pub(super) fn segment_bytes_max(&mut self, bytes: u64) {
@@ -72,6 +78,7 @@ impl Committer {
         batch: &OpenBatch,
         at: Timestamp,
     ) -> Result<End, Error> {
+        self.home.check(&*self.disk)?;
         let names = file.as_ref().map(Outgoing::names).unwrap_or_default();
         let name = names.first().cloned();
         let latched = |what, cause| latched(&*self.disk, what, name.as_deref(), cause);

@@ -15,6 +15,7 @@ use super::open::OpenBatch;
 use crate::error::{Error, ErrorKind};
 use crate::limits::{BATCH_BYTES, BATCH_RECORDS, OVERLAP_BATCHES};
 use crate::queue::depth::OnFull;
+use crate::queue::outgoing::Layout;
 
 /// When a full batch is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,6 +71,10 @@ impl Background {
 
     pub(super) fn source_bytes(&self) -> u64 {
         self.under_way.unwrap_or_default()
+    }
+
+    pub(super) fn is_at_work(&self) -> bool {
+        self.under_way.is_some()
     }
 
     fn begin(&mut self, task: Task) -> Result<(), Error> {
@@ -177,6 +182,7 @@ impl Capture {
     fn may_overlap(&self) -> bool {
         let (records, bytes) = self.options.limits.room(self.depth);
         self.options.overlap != Overlap::Never
+            && self.options.layout == Layout::Batch
             && self.options.on_full == OnFull::Wait
             && self.full.is_none()
             && records >= OVERLAP_BATCHES * u64::from(BATCH_RECORDS)

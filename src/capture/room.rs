@@ -3,7 +3,7 @@
 use super::{Capture, Full};
 use crate::error::Error;
 use crate::home::PENDING;
-use crate::limits::{BATCH_BYTES, COMMIT_LINES_MAX, FULL_RETRY};
+use crate::limits::{BATCH_BYTES, BATCH_LINES_MAX, FULL_RETRY};
 use crate::pure::entry::Entry;
 use crate::queue::audit::AUDIT;
 use crate::queue::depth::{self, OnFull};
@@ -112,6 +112,7 @@ impl Capture {
 
     /// At most once a second: whether there is room again, and a commit of what waits for it.
     pub(super) fn find_room(&mut self) -> Result<(), Error> {
+        self.finish()?;
         if self.full.as_ref().is_some_and(|full| self.clock.now() < full.retry_at) {
             return Ok(());
         }
@@ -143,7 +144,7 @@ impl Capture {
         let bytes = bytes.min(BATCH_BYTES as u64).min(self.batch_room_bytes);
         u64::from(self.open.records) >= records.min(self.batch_records.into())
             || self.open.bytes.len() as u64 >= bytes.max(1)
-            || self.open.entries.len() + 1 >= COMMIT_LINES_MAX
+            || self.open.entries.len() + 1 >= BATCH_LINES_MAX
     }
 
     /// Makes room in the open batch, if need be by a commit.

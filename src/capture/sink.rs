@@ -62,7 +62,11 @@ impl EventSink for Capture {
                 }
                 let known = self.fold.files.get(&block.file.file_id);
                 let asks_cwd = known.is_none_or(|file| file.cwd.is_none() && file.captured_lines < CWD_LINES_MAX);
-                self.open.begin_run(block.file, line.offset, line.number, asks_cwd);
+                // What is under way is not known yet.
+                let is_early =
+                    !self.background.is_at_work() || line.number.is_none_or(|number| number <= CWD_LINES_MAX);
+                self.open
+                    .begin_run(block.file, line.offset, line.number, asks_cwd && is_early);
             }
             match std::mem::replace(&mut first, First::Fresh) {
                 First::Settled(known) => self.open.push_known(&line, known),

@@ -40,6 +40,7 @@ fn write_pieces(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let aligned = &mut aligned[..piece.len()];
         aligned.copy_from_slice(piece);
         match file.write_at(aligned, offset + written as u64) {
+            Ok(0) => break,
             Ok(length) => written += length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // Its blocks are larger than ours.
