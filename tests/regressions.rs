@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use tailspool::capture::{CaptureOptions, Overlap};
 use tailspool::disk::{Disk, Fault, OsDisk, SimDisk};
 use tailspool::ledger::current_fold;
-use tailspool::limits::{BATCH_LINES_MAX, FULL_RETRY, HOT_WINDOW, POLL_BYTES, READ_BYTES};
+use tailspool::limits::{BATCH_LINES_MAX, FETCH_BYTES, FULL_RETRY, HOT_WINDOW, POLL_BYTES, READ_BYTES};
 use tailspool::queue::depth::QueueLimits;
 use tailspool::queue::drain::{DrainOptions, Format, Output, drain};
 use tailspool::source::Budget;
@@ -521,4 +521,21 @@ fn two_batches_of_many_files_that_found_no_room_are_one_commit_that_everybody_re
     assert!(report.findings.is_empty(), "{:?}", report.findings.first());
     Pipeline::start(&shared, &top, &clock).unwrap().look().unwrap();
     assert_eq!(drained(&disk).lines().count(), files);
+}
+
+#[test]
+fn lines_as_long_as_a_fetch_and_as_a_read_come_back_and_so_do_those_beside_them() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut lines = String::new();
+    for most in [FETCH_BYTES, READ_BYTES] {
+        for length in [most - 1025, most - 1024, most - 2, most - 1, most, most + 1] {
+            lines += &format!("before\n{}\n", "x".repeat(length));
+        }
+    }
+    append(&temp.path().join("a.jsonl"), &lines);
+    let disk = SimDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let mut pipeline = Pipeline::start(&shared, temp.path(), &TestClock::new()).unwrap();
+    pipeline.look().unwrap();
+    assert!(drained(&disk) == lines);
 }

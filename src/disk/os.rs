@@ -296,6 +296,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_write_of_any_size_at_any_offset_leaves_just_its_bytes() {
+        use crate::limits::{DIRECT_BLOCK_BYTES, DIRECT_FROM_BYTES, DIRECT_PIECE_BYTES};
+        let temp = tempfile::tempdir().unwrap();
+        let disk = OsDisk::create(&temp.path().join("home")).unwrap();
+        let path = Path::new("file");
+        let bytes: Vec<u8> = (0..=250).cycle().take(2 * DIRECT_PIECE_BYTES + 5000).collect();
+        for length in [
+            DIRECT_FROM_BYTES - 1,
+            DIRECT_FROM_BYTES,
+            DIRECT_FROM_BYTES + 1,
+            bytes.len(),
+        ] {
+            for offset in [0, 1, DIRECT_BLOCK_BYTES] {
+                let mut file = disk.create(path).unwrap();
+                file.write_at(&bytes[..length], offset as u64).unwrap();
+                // Of no length and place that could go past the page cache.
+                file.write_at(b"end", (offset + length) as u64).unwrap();
+                file.sync().unwrap();
+                let mut found = Vec::new();
+                disk.read_from(path, 0).unwrap().read_to_end(&mut found).unwrap();
+                let expected = [&vec![0; offset], &bytes[..length], b"end"].concat();
+                assert!(found == expected, "{length} bytes at {offset}");
+                disk.unlink(path).unwrap();
+            }
+        }
+    }
+
+    #[test]
     fn the_real_disk_conforms() {
         let temp = tempfile::tempdir().unwrap();
         super::super::conformance::holds(&OsDisk::create(&temp.path().join("a/b/home")).unwrap());
