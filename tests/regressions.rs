@@ -529,7 +529,9 @@ fn lines_as_long_as_a_fetch_and_as_a_read_come_back_and_so_do_those_beside_them(
     let mut lines = String::new();
     for most in [FETCH_BYTES, READ_BYTES] {
         for length in [most - 1025, most - 1024, most - 2, most - 1, most, most + 1] {
-            lines += &format!("before\n{}\n", "x".repeat(length));
+            lines += "before\n";
+            lines += &"x".repeat(length);
+            lines += "\n";
         }
     }
     append(&temp.path().join("a.jsonl"), &lines);
