@@ -4,6 +4,7 @@
 mod commit;
 mod committer;
 mod due;
+mod encoder;
 mod entries;
 mod long;
 mod measure;
@@ -12,6 +13,8 @@ mod overlap;
 mod pace;
 mod room;
 mod sink;
+mod stretch;
+mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -24,7 +27,7 @@ use crate::disk::Disk;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::home::HomeLock;
-use crate::limits::{BATCH_RECORDS, RECORD_FILES};
+use crate::limits::{BATCH_RECORDS, RECORD_FILES, STRETCH_BYTES_MIN};
 use crate::pure::entry::Entry;
 use crate::pure::fold::Fold;
 use crate::pure::identity::Window;
@@ -34,6 +37,7 @@ use crate::queue::dropper::Dropper;
 use crate::queue::outgoing::Layout;
 use crate::start::{Started, start};
 use committer::Committer;
+use encoder::Encoder;
 use open::OpenBatch;
 use overlap::Background;
 
@@ -51,7 +55,7 @@ pub struct CaptureOptions {
     pub on_full: OnFull,
     /// How records lie in the queue.
     pub layout: Layout,
-    /// Whether a full batch is committed while the next one is filled.
+    /// Whether a full batch is committed while the next one is filled, and by how many threads.
     pub overlap: Overlap,
 }
 
@@ -74,6 +78,7 @@ pub struct Capture {
     lock: HomeLock,
     fold: Fold,
     ulids: Ulids,
+    encoder: Encoder,
     open: OpenBatch,
     /// Empty, with room.
     spare: OpenBatch,
@@ -84,6 +89,8 @@ pub struct Capture {
     full: Option<Full>,
     /// The most that a batch may have.
     batch_records: u32,
+    /// Lines with so many bytes are taken together.
+    stretch_bytes_min: usize,
     /// The most that a batch may have for want of room on the disk.
     batch_room_bytes: u64,
     /// The long lines that did not fit the disk, by their file.
@@ -186,6 +193,7 @@ impl Capture {
                 ledger_bytes: behind_bytes,
                 snapshot_bytes: 0,
             },
+            encoder: Encoder::new(options.overlap),
             opened,
             disk,
             clock,
@@ -202,6 +210,7 @@ impl Capture {
                 Layout::Batch => BATCH_RECORDS,
                 Layout::Record => RECORD_FILES,
             },
+            stretch_bytes_min: STRETCH_BYTES_MIN,
             batch_room_bytes: u64::MAX,
             oversized: BTreeMap::new(),
             latched: false,
@@ -220,6 +229,11 @@ impl Capture {
     /// For tests: batches of another size.
     pub fn batch_records_max(&mut self, records: u32) {
         self.batch_records = records;
+    }
+
+    /// For tests: lines with so many bytes are taken together.
+    pub fn stretch_bytes_min(&mut self, bytes: usize) {
+        self.stretch_bytes_min = bytes;
     }
 
     /// For tests: ledger segments of another size.

@@ -45,6 +45,13 @@ pub const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// A batch is committed while the next one is filled where the queue and the disk have room for this many full ones.
 pub const OVERLAP_BATCHES: u64 = 8;
 
+/// Lines of one read with this many bytes are given to another thread for their envelopes: with fewer, telling it would cost
+/// more than writing them.
+pub const STRETCH_BYTES_MIN: usize = 32 * 1024;
+
+/// Stretches of lines that wait for this thread, beside the one that it is at; further ones the engine does itself.
+pub const STRETCHES_WAITING_MAX: usize = 2;
+
 /// Room for the next commit that is kept while nothing happens, in bytes: what a backlog took is given back.
 pub const IDLE_ROOM_BYTES: usize = 64 * 1024;
 

@@ -402,6 +402,7 @@ fn attempt(disk: &SimDisk, top: &Path, clock: &Arc<TestClock>, phase: usize, way
     let mut pipeline = Pipeline::start_with(&shared, top, &["."], clock, Box::<OsTree>::default(), options)?;
     if way == Way::Late {
         pipeline.capture.batch_records_max(1);
+        pipeline.capture.stretch_bytes_min(1);
     }
     pipeline.capture.segment_bytes_max(1500);
     // What ends without a newline is taken by a second look, when it has been quiet.

@@ -15,8 +15,8 @@ impl Capture {
     pub(super) fn commit_open(&mut self) -> Result<(), Error> {
         self.may_commit()?;
         let at = self.clock.utc();
-        let ended = lock(&self.committer).commit(&self.open, at);
-        let batch = self.take_open();
+        let mut batch = self.take_open();
+        let ended = lock(&self.committer).commit(&mut batch, at);
         self.conclude(batch, ended)
     }
 
@@ -49,6 +49,7 @@ impl Capture {
 
     /// What is open, which is nothing then.
     pub(super) fn take_open(&mut self) -> OpenBatch {
+        self.open.text.close(&mut self.encoder);
         let spare = std::mem::replace(&mut self.spare, OpenBatch::of(self.options.layout));
         std::mem::replace(&mut self.open, spare)
     }
@@ -70,7 +71,7 @@ impl Capture {
             }
             Ok(End::NoRoom(cause)) => {
                 let next = self.take_open();
-                self.open = batch.joined(next);
+                self.open = batch.joined(next).inspect_err(|_| self.latched = true)?;
                 self.set_full(cause.to_string());
                 Ok(())
             }

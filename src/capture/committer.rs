@@ -55,11 +55,12 @@ impl Committer {
     }
 
     /// Steps 1 to 3. After an error nothing may be written any more.
-    pub(super) fn commit(&mut self, batch: &OpenBatch, at: Timestamp) -> Result<End, Error> {
+    pub(super) fn commit(&mut self, batch: &mut OpenBatch, at: Timestamp) -> Result<End, Error> {
         let Some(name) = batch.batch() else {
             return self.commit_with(None, batch, at);
         };
-        match Outgoing::write_all(&*self.disk, name, &batch.bytes, self.layout) {
+        batch.text.settle()?;
+        match Outgoing::write_all(&*self.disk, name, &batch.text.pieces(), self.layout) {
             Ok(file) => self.commit_with(Some(file), batch, at),
             Err(cause) if is_full(&cause) => Ok(End::NoRoom(cause)),
             Err(cause) => Err(latched(

@@ -33,6 +33,7 @@ impl Capture {
         if !more && self.open.is_empty() {
             self.open.give_room_back();
             self.spare.give_room_back();
+            self.encoder.rest();
         }
         Ok(())
     }

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use ulid::Ulid;
 
+use super::encoder::Encoder;
 use super::entries::{At, settled_entry};
+use super::stretch::Stretch;
+use super::text::Text;
 use crate::clock::Clock;
+use crate::error::Error;
 use crate::event::Event;
 use crate::limits::{CWD_LINES_MAX, IDLE_ROOM_BYTES};
 use crate::pure::cwd::cwd;
 use crate::pure::entry::{Captured, Entry};
 use crate::pure::identity::Evidence;
-use crate::pure::lines::Line;
+use crate::pure::lines::{Line, Lines};
 use crate::pure::name::Batch;
 use crate::pure::record::{Ending, Envelopes, LogFile, SettledTail, appended_at, path_to_text};
 use crate::pure::ulids::Ulids;
@@ -22,7 +26,7 @@ use crate::source::{Block, LongLine};
 /// Records, ledger lines and events of the next commit.
 #[derive(Default)]
 pub(super) struct OpenBatch {
-    pub(super) bytes: Vec<u8>,
+    pub(super) text: Text,
     pub(super) records: u32,
     pub(super) entries: Vec<Entry>,
     pub(super) events: Vec<Event>,
@@ -48,7 +52,7 @@ pub(super) struct Run {
     /// The working directory: what its first lines said of it, where nobody knows it yet.
     cwd: Option<String>,
     asks_cwd: bool,
-    envelopes: Envelopes,
+    envelopes: Arc<Envelopes>,
 }
 
 impl Run {
@@ -68,7 +72,14 @@ impl Run {
             mtime: Timestamp::UNIX_EPOCH,
             cwd: None,
             asks_cwd: false,
-            envelopes: Envelopes::of(file),
+            envelopes: Arc::new(Envelopes::of(file)),
+        }
+    }
+
+    /// `more`: records that come with the line, itself one of them, beside those that are counted.
+    fn look_for_cwd(&mut self, line: &[u8], more: u64) {
+        if self.asks_cwd && self.cwd.is_none() && self.lines + more <= CWD_LINES_MAX {
+            self.cwd = cwd(line);
         }
     }
 
@@ -107,7 +118,7 @@ impl Run {
 pub(super) struct Stamp {
     pub(super) at: Timestamp,
     /// As `appended_at`.
-    text: String,
+    text: Arc<str>,
     unix_ms: u64,
 }
 
@@ -116,7 +127,7 @@ impl Stamp {
         let at = clock.utc();
         Self {
             at,
-            text: appended_at(at),
+            text: appended_at(at).into(),
             unix_ms: clock.unix_ms(),
         }
     }
@@ -189,16 +200,61 @@ impl OpenBatch {
         run.first.get_or_insert(ulid);
         run.last = Some(ulid);
         run.lines += 1;
-        if run.asks_cwd && run.cwd.is_none() && run.lines <= CWD_LINES_MAX {
-            run.cwd = cwd(line.bytes);
-        }
+        run.look_for_cwd(line.bytes, 0);
         self.first.get_or_insert(ulid);
         self.records += 1;
         let ending = Ending {
             terminated: true,
             replaces,
         };
-        run.envelopes.push(&mut self.bytes, ulid, &stamp.text, line, ending);
+        run.envelopes.push(self.text.end(), ulid, &stamp.text, line, ending);
+    }
+
+    /// Adds lines of `rest` to the run, as many as the batch may have records; returns how many bytes they take.
+    pub(super) fn push_stretch(
+        &mut self,
+        rest: &mut Lines<'_>,
+        stamp: &Stamp,
+        records_max: u32,
+        ulids: &mut Ulids,
+        encoder: &mut Encoder,
+    ) -> usize {
+        let Some(run) = &mut self.run else { return 0 };
+        let (before, mut records, mut blank) = (rest.clone(), 0, 0);
+        while records < records_max
+            && let Some(line) = rest.next()
+        {
+            if line.bytes.is_empty() {
+                blank += 1;
+                continue;
+            }
+            records += 1;
+            run.look_for_cwd(line.bytes, u64::from(records));
+        }
+        let length = before.bytes.len() - rest.bytes.len();
+        (run.to, run.blank) = (rest.offset, run.blank + blank);
+        if records > 0 {
+            let first = match run.last {
+                Some(_) => ulids.following(),
+                None => ulids.fresh(stamp.unix_ms),
+            };
+            run.first.get_or_insert(first);
+            run.last = Some(ulids.skip(records - 1));
+            run.lines += u64::from(records);
+            self.first.get_or_insert(first);
+            self.records += records;
+            let stretch = Stretch {
+                bytes: &before.bytes[..length],
+                offset: before.offset,
+                number: before.number,
+                first,
+                records,
+                envelopes: Arc::clone(&run.envelopes),
+                appended_at: Arc::clone(&stamp.text),
+            };
+            self.text.push(&stretch, encoder);
+        }
+        length
     }
 
     /// Adds a line to the run that was captured before it had its newline.
@@ -226,7 +282,7 @@ impl OpenBatch {
             terminated: false,
             replaces,
         };
-        Envelopes::of(tail.file()).push(&mut self.bytes, ulid, &stamp.text, line, ending);
+        Envelopes::of(tail.file()).push(self.text.end(), ulid, &stamp.text, line, ending);
         let settled = SettledTail {
             ulid,
             length: line.bytes.len() as u64,
@@ -254,13 +310,13 @@ impl OpenBatch {
 
     /// Gives back the room that a backlog took. What was added is committed.
     pub(super) fn give_room_back(&mut self) {
-        self.bytes.shrink_to(IDLE_ROOM_BYTES);
+        self.text.give_room_back();
         self.entries.shrink_to(IDLE_ROOM_BYTES / size_of::<Entry>());
         self.events.shrink_to(IDLE_ROOM_BYTES / size_of::<Event>());
     }
 
     /// This batch, which could not be committed, with what came after it.
-    pub(super) fn joined(mut self, mut next: Self) -> Self {
+    pub(super) fn joined(mut self, mut next: Self) -> Result<Self, Error> {
         let named_by = self.named_by().or(next.named_by());
         for entry in &mut next.entries {
             match entry {
@@ -269,17 +325,17 @@ impl OpenBatch {
                 _ => {}
             }
         }
-        self.bytes.append(&mut next.bytes);
+        self.text = self.text.joined(next.text)?;
         self.entries.append(&mut next.entries);
         self.events.append(&mut next.events);
         self.records += next.records;
         self.first = self.first.or(next.first);
         self.run = next.run;
-        self
+        Ok(self)
     }
 
     pub(super) fn clear(&mut self) {
-        self.bytes.clear();
+        self.text.clear();
         self.entries.clear();
         self.events.clear();
         self.records = 0;

@@ -17,7 +17,7 @@ use crate::limits::{BATCH_BYTES, BATCH_RECORDS, OVERLAP_BATCHES};
 use crate::queue::depth::OnFull;
 use crate::queue::outgoing::Layout;
 
-/// When a full batch is committed.
+/// When a full batch is committed, and when the envelopes of many lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overlap {
     /// While the next one is filled, by a thread of its own.
@@ -25,8 +25,8 @@ pub enum Overlap {
     Thread,
     /// Before anything more is taken.
     Never,
-    /// When the next one is full or anything else is committed, by the same thread: for tests, where a thread would
-    /// leave the order of what happens to chance.
+    /// When the next one is full or anything else is committed, and so as late as can be, but by the same thread: for tests,
+    /// where a thread would leave the order of what happens to chance.
     Late,
 }
 
@@ -105,8 +105,8 @@ impl Background {
 }
 
 impl Task {
-    fn run(self, committer: &Mutex<Committer>) -> Ended {
-        let end = lock(committer).commit(&self.batch, self.at);
+    fn run(mut self, committer: &Mutex<Committer>) -> Ended {
+        let end = lock(committer).commit(&mut self.batch, self.at);
         Ended { batch: self.batch, end }
     }
 }
@@ -178,8 +178,9 @@ impl Capture {
         }
     }
 
-    /// Near a limit of the queue or of the disk, the next batch depends on how this one ends.
-    fn may_overlap(&self) -> bool {
+    /// Near a limit of the queue or of the disk, the next batch depends on how this one ends, and its size must be known
+    /// to the byte.
+    pub(super) fn may_overlap(&self) -> bool {
         let (records, bytes) = self.options.limits.room(self.depth);
         self.options.overlap != Overlap::Never
             && self.options.layout == Layout::Batch

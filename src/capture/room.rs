@@ -143,7 +143,7 @@ impl Capture {
         };
         let bytes = bytes.min(BATCH_BYTES as u64).min(self.batch_room_bytes);
         u64::from(self.open.records) >= records.min(self.batch_records.into())
-            || self.open.bytes.len() as u64 >= bytes.max(1)
+            || (self.open.text.bytes() + self.encoder.surplus_bytes()) as u64 >= bytes.max(1)
             || self.open.entries.len() + 1 >= BATCH_LINES_MAX
     }
 

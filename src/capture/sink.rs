@@ -53,21 +53,23 @@ impl EventSink for Capture {
         let stamp = Stamp::now(&*self.clock);
         let mut first = block.first;
         let (mut taken, mut noted) = (0, 0);
-        for line in lines(&block.bytes[block.lead..], block.offset, block.number) {
+        let mut rest = lines(&block.bytes[block.lead..], block.offset, block.number);
+        while let Some(line) = rest.clone().next() {
             if self.batch_is_full() || !self.open.continues(block.file, line.offset) || first != First::Fresh {
                 self.open.extend_run(block, noted, taken);
                 noted = taken;
                 if !self.make_way()? {
                     return Ok(taken);
                 }
-                let known = self.fold.files.get(&block.file.file_id);
-                let asks_cwd = known.is_none_or(|file| file.cwd.is_none() && file.captured_lines < CWD_LINES_MAX);
-                // What is under way is not known yet.
-                let is_early =
-                    !self.background.is_at_work() || line.number.is_none_or(|number| number <= CWD_LINES_MAX);
-                self.open
-                    .begin_run(block.file, line.offset, line.number, asks_cwd && is_early);
+                self.begin_run(block.file, &line);
             }
+            if first == First::Fresh && self.may_stretch(rest.bytes.len()) {
+                let records_max = self.batch_records - self.open.records;
+                let (open, ulids) = (&mut self.open, &mut self.ulids);
+                taken += open.push_stretch(&mut rest, &stamp, records_max, ulids, &mut self.encoder);
+                continue;
+            }
+            rest.next();
             match std::mem::replace(&mut first, First::Fresh) {
                 First::Settled(known) => self.open.push_known(&line, known),
                 First::Fresh => self.push(block.file, &line, &stamp, None),
@@ -167,6 +169,20 @@ impl Capture {
             self.commit()?;
         }
         Ok(self.open.is_empty())
+    }
+
+    fn begin_run(&mut self, file: &Arc<LogFile>, line: &Line<'_>) {
+        let known = self.fold.files.get(&file.file_id);
+        let asks_cwd = known.is_none_or(|file| file.cwd.is_none() && file.captured_lines < CWD_LINES_MAX);
+        // What is under way is not known yet.
+        let is_early = !self.background.is_at_work() || line.number.is_none_or(|number| number <= CWD_LINES_MAX);
+        self.open
+            .begin_run(file, line.offset, line.number, asks_cwd && is_early);
+    }
+
+    /// Whether lines with this many bytes are taken together, and their envelopes perhaps written elsewhere.
+    fn may_stretch(&self, bytes: usize) -> bool {
+        bytes >= self.stretch_bytes_min && self.may_overlap() && self.observer.is_none()
     }
 
     fn push(&mut self, file: &Arc<LogFile>, line: &Line<'_>, stamp: &Stamp, replaces: Option<Ulid>) {

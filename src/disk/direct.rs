@@ -10,10 +10,11 @@ use rustix::io::Errno;
 
 use crate::limits::{DIRECT_BLOCK_BYTES, DIRECT_FROM_BYTES, DIRECT_PIECE_BYTES};
 
-/// Writes whole blocks from the start of `bytes`; returns how many bytes that are. Fewer than all, and none at all, is no
-/// error: the rest is for the page cache.
-pub(super) fn write_blocks(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
-    if bytes.len() < DIRECT_FROM_BYTES || !offset.is_multiple_of(DIRECT_BLOCK_BYTES as u64) {
+/// Writes whole blocks from the start of `pieces`, one behind the other; returns how many bytes that are. Fewer than all, and
+/// none at all, is no error: the rest is for the page cache.
+pub(super) fn write_blocks(file: &File, pieces: &[&[u8]], offset: u64) -> io::Result<usize> {
+    let bytes = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+    if bytes < DIRECT_FROM_BYTES || !offset.is_multiple_of(DIRECT_BLOCK_BYTES as u64) {
         return Ok(0);
     }
     let flags = fcntl_getfl(file)?;
@@ -21,35 +22,70 @@ pub(super) fn write_blocks(file: &File, bytes: &[u8], offset: u64) -> io::Result
     if fcntl_setfl(file, flags | OFlags::DIRECT).is_err() {
         return Ok(0);
     }
-    let written = write_pieces(file, bytes, offset);
+    let written = write_gathered(file, pieces, bytes - bytes % DIRECT_BLOCK_BYTES, offset);
     fcntl_setfl(file, flags)?;
     written
 }
 
-fn write_pieces(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+/// Writes the first `whole` bytes of `pieces`.
+fn write_gathered(file: &File, pieces: &[&[u8]], whole: usize, offset: u64) -> io::Result<usize> {
     // Such a write is from an aligned address, which no Vec promises.
     let mut room = vec![0; DIRECT_PIECE_BYTES + DIRECT_BLOCK_BYTES];
     let start = room.as_ptr().align_offset(DIRECT_BLOCK_BYTES);
     let Some(aligned) = room.get_mut(start..start + DIRECT_PIECE_BYTES) else {
         return Ok(0);
     };
-    let whole = bytes.len() - bytes.len() % DIRECT_BLOCK_BYTES;
+    let mut rest = Gathering::of(pieces);
     let mut written = 0;
     while written < whole {
-        let piece = &bytes[written..whole.min(written + DIRECT_PIECE_BYTES)];
-        let aligned = &mut aligned[..piece.len()];
-        aligned.copy_from_slice(piece);
-        match file.write_at(aligned, offset + written as u64) {
-            Ok(0) => break,
-            Ok(length) => written += length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Its blocks are larger than ours.
-            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => break,
-            Err(error) => return Err(error),
-        }
-        if !written.is_multiple_of(DIRECT_BLOCK_BYTES) {
+        let wanted = DIRECT_PIECE_BYTES.min(whole - written);
+        let aligned = &mut aligned[..wanted];
+        rest.fill(aligned);
+        let length = loop {
+            match file.write_at(aligned, offset + written as u64) {
+                Ok(length) => break length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Its blocks are larger than ours.
+                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => break 0,
+                Err(error) => return Err(error),
+            }
+        };
+        written += length;
+        // The page cache tells why.
+        if length < wanted {
             break;
         }
     }
     Ok(written)
+}
+
+/// What is left of pieces that are copied one behind the other.
+struct Gathering<'a> {
+    piece: &'a [u8],
+    others: std::slice::Iter<'a, &'a [u8]>,
+}
+
+impl<'a> Gathering<'a> {
+    fn of(pieces: &'a [&'a [u8]]) -> Self {
+        Self {
+            piece: &[],
+            others: pieces.iter(),
+        }
+    }
+
+    /// Fills `room`, for which there must be enough.
+    fn fill(&mut self, mut room: &mut [u8]) {
+        while !room.is_empty() {
+            if self.piece.is_empty() {
+                let Some(next) = self.others.next() else { return };
+                self.piece = next;
+                continue;
+            }
+            let length = room.len().min(self.piece.len());
+            let (filled, left) = room.split_at_mut(length);
+            let (copied, rest) = self.piece.split_at(length);
+            filled.copy_from_slice(copied);
+            (room, self.piece) = (left, rest);
+        }
+    }
 }

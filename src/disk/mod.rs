@@ -114,6 +114,14 @@ pub trait DiskFile: Send {
     /// Writes all of `bytes` at `offset`. After an error any part of them may have been written.
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
+    /// Writes the pieces one behind the other, as one call of [`DiskFile::write_at`] would.
+    fn write_pieces_at(&mut self, pieces: &[&[u8]], offset: u64) -> io::Result<()> {
+        match pieces {
+            [bytes] => self.write_at(bytes, offset),
+            _ => self.write_at(&pieces.concat(), offset),
+        }
+    }
+
     /// Makes the bytes and the length durable. A failure is final: what was written since the last sync
     /// may be lost, and a second call proves nothing.
     fn sync(&mut self) -> io::Result<()>;

@@ -234,11 +234,21 @@ struct OsFile(File);
 
 impl DiskFile for OsFile {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_pieces_at(&[bytes], offset)
+    }
+
+    fn write_pieces_at(&mut self, pieces: &[&[u8]], mut offset: u64) -> io::Result<()> {
         #[cfg(target_os = "linux")]
-        let written = super::direct::write_blocks(&self.0, bytes, offset)?;
+        let mut written = super::direct::write_blocks(&self.0, pieces, offset)?;
         #[cfg(not(target_os = "linux"))]
-        let written = 0;
-        std::os::unix::fs::FileExt::write_all_at(&self.0, &bytes[written..], offset + written as u64)
+        let mut written = 0;
+        for piece in pieces {
+            let before = written.min(piece.len());
+            std::os::unix::fs::FileExt::write_all_at(&self.0, &piece[before..], offset + before as u64)?;
+            written -= before;
+            offset += piece.len() as u64;
+        }
+        Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -36,9 +36,12 @@ pub fn lines(bytes: &[u8], offset: u64, number: Option<u64>) -> Lines<'_> {
 /// Iterator of [`lines`]. An unfinished rest is not a line and is not given out.
 #[derive(Debug, Clone)]
 pub struct Lines<'a> {
-    bytes: &'a [u8],
-    offset: u64,
-    number: Option<u64>,
+    /// What was not given out.
+    pub bytes: &'a [u8],
+    /// Offset in the file of its first byte.
+    pub offset: u64,
+    /// Number of its first line.
+    pub number: Option<u64>,
 }
 
 impl<'a> Iterator for Lines<'a> {

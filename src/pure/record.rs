@@ -177,6 +177,12 @@ impl Envelopes {
         this
     }
 
+    /// About how many bytes an envelope has beside its line.
+    pub fn bytes_beside_line(&self) -> usize {
+        const OTHERS_BYTES: usize = 192;
+        self.before_role.len() + self.before_offset.len() + self.after_line.len() + OTHERS_BYTES
+    }
+
     /// Writes the envelope of a line that is in memory.
     pub fn push(&self, out: &mut Vec<u8>, ulid: Ulid, appended_at: &str, line: &Line<'_>, ending: Ending) {
         Self::open(out, ulid, appended_at);

@@ -35,6 +35,12 @@ impl Ulids {
         self.last
     }
 
+    /// The last of as many more.
+    pub fn skip(&mut self, more: u32) -> Ulid {
+        self.last = Ulid(self.last.0.saturating_add(more.into()));
+        self.last
+    }
+
     fn next(&self) -> Ulid {
         Ulid(self.last.0.saturating_add(1))
     }

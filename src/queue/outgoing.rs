@@ -41,13 +41,15 @@ impl Outgoing {
         Ok(this)
     }
 
-    /// Writes whole envelopes, a line each, into the files that the layout wants. After an error nothing is left,
-    /// as far as the disk still obeys.
-    pub fn write_all(disk: &dyn Disk, batch: Batch, envelopes: &[u8], layout: Layout) -> io::Result<Self> {
+    /// Writes whole envelopes, a line each, into the files that the layout wants; no piece ends within one. After an error
+    /// nothing is left, as far as the disk still obeys.
+    pub fn write_all(disk: &dyn Disk, batch: Batch, pieces: &[&[u8]], layout: Layout) -> io::Result<Self> {
         let mut this = Self::none(layout);
         let written = match layout {
-            Layout::Batch => this.add(disk, batch).and_then(|()| this.write(envelopes)),
-            Layout::Record => this.write_singles(disk, envelopes),
+            Layout::Batch => this.add(disk, batch).and_then(|()| this.write_pieces(pieces)),
+            Layout::Record => pieces
+                .iter()
+                .try_for_each(|envelopes| this.write_singles(disk, envelopes)),
         };
         match written {
             Ok(()) => Ok(this),
@@ -92,6 +94,15 @@ impl Outgoing {
         if let (Some(file), Some(part)) = (&mut self.open, self.parts.last_mut()) {
             file.write_at(bytes, part.bytes)?;
             part.bytes += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Appends to the last file, at once.
+    fn write_pieces(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
+        if let (Some(file), Some(part)) = (&mut self.open, self.parts.last_mut()) {
+            file.write_pieces_at(pieces, part.bytes)?;
+            part.bytes += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         }
         Ok(())
     }

@@ -225,6 +225,7 @@ impl Machine {
                 if let Some(records) = self.manner.small_batches {
                     watcher.capture.batch_records_max(records);
                 }
+                watcher.capture.stretch_bytes_min(1);
                 if self.manner.small_segments {
                     watcher.capture.segment_bytes_max(1500);
                 }

@@ -1,0 +1,190 @@
+//! The envelopes of a batch: some are written, some are being written by another thread.
+
+use super::encoder::{Awaited, Encoder, Theirs};
+use super::stretch::Stretch;
+use crate::error::Error;
+use crate::limits::IDLE_ROOM_BYTES;
+
+/// Envelopes, a line each.
+#[derive(Default)]
+pub(super) struct Text {
+    /// Those that were written here.
+    ours: Vec<u8>,
+    /// How many bytes of `ours` stand before each stretch that was handed over.
+    before: Vec<usize>,
+    awaited: Option<Awaited>,
+    theirs: Theirs,
+    /// About how many bytes the stretches have that were handed over.
+    theirs_bytes: usize,
+}
+
+impl Text {
+    /// About how many bytes there are.
+    pub(super) fn bytes(&self) -> usize {
+        self.ours.len() + self.theirs_bytes
+    }
+
+    /// Where the next envelope is written.
+    pub(super) fn end(&mut self) -> &mut Vec<u8> {
+        &mut self.ours
+    }
+
+    /// Adds the envelopes of a stretch.
+    pub(super) fn push(&mut self, stretch: &Stretch<&[u8]>, encoder: &mut Encoder) {
+        match encoder.hand_over(stretch) {
+            Some(expected_bytes) => {
+                self.before.push(self.ours.len());
+                self.theirs_bytes += expected_bytes;
+            }
+            None => stretch.encode(&mut self.ours),
+        }
+    }
+
+    /// Asks for what was handed over. Nothing is added any more.
+    pub(super) fn close(&mut self, encoder: &mut Encoder) {
+        if self.awaited.is_none() && self.theirs.lengths.len() < self.before.len() {
+            let room = std::mem::take(&mut self.theirs.envelopes);
+            self.awaited = Some(encoder.hand_back(room));
+        }
+    }
+
+    /// Waits for what was asked for.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        if let Some(awaited) = self.awaited.take() {
+            self.theirs = awaited.wait()?;
+            self.theirs_bytes = self.theirs.envelopes.len();
+        }
+        Ok(())
+    }
+
+    /// All of it, once it is settled, in pieces that do not end within an envelope.
+    pub(super) fn pieces(&self) -> Vec<&[u8]> {
+        let (mut ours, mut theirs) = (&self.ours[..], &self.theirs.envelopes[..]);
+        let (mut pieces, mut taken) = (Vec::new(), 0);
+        for (before, length) in self.before.iter().zip(&self.theirs.lengths) {
+            pieces.push(ours.split_off(..before - taken));
+            pieces.push(theirs.split_off(..*length));
+            taken = *before;
+        }
+        pieces.push(Some(ours));
+        pieces.into_iter().flatten().filter(|piece| !piece.is_empty()).collect()
+    }
+
+    /// This text, and what came after it.
+    pub(super) fn joined(mut self, mut next: Self) -> Result<Self, Error> {
+        self.settle()?;
+        next.settle()?;
+        let all = [self.pieces(), next.pieces()].concat().concat();
+        self.clear();
+        self.ours = all;
+        Ok(self)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.ours.clear();
+        self.before.clear();
+        self.awaited = None;
+        self.theirs.envelopes.clear();
+        self.theirs.lengths.clear();
+        self.theirs_bytes = 0;
+    }
+
+    /// Gives back the room that a backlog took. Nothing is in it.
+    pub(super) fn give_room_back(&mut self) {
+        self.ours.shrink_to(IDLE_ROOM_BYTES);
+        *self = Self {
+            ours: std::mem::take(&mut self.ours),
+            ..Self::default()
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use ulid::Ulid;
+
+    use super::super::overlap::Overlap;
+    use super::*;
+    use crate::pure::record::Envelopes;
+
+    fn stretch(text: &str, first: u128) -> Stretch<&[u8]> {
+        Stretch {
+            bytes: text.as_bytes(),
+            offset: 10,
+            number: Some(3),
+            first: Ulid(first),
+            records: text.split_terminator('\n').filter(|line| !line.is_empty()).count() as u32,
+            envelopes: Arc::new(Envelopes::default()),
+            appended_at: "T".into(),
+        }
+    }
+
+    /// What a text holds whose stretches were taken so; some lines are written here between them.
+    fn text_of(overlap: Overlap, texts: &[String]) -> Vec<u8> {
+        let mut encoder = Encoder::new(overlap);
+        let mut text = Text::default();
+        for (number, lines) in texts.iter().enumerate() {
+            if number % 3 == 1 {
+                text.end().extend_from_slice(b"between\n");
+            }
+            text.push(&stretch(lines, number as u128 * 1000), &mut encoder);
+        }
+        text.close(&mut encoder);
+        text.settle().unwrap();
+        text.pieces().concat()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn whoever_writes_the_envelopes_they_are_the_same(
+            texts in prop::collection::vec("([a\"\\\\\u{0}]{0,30}\n){0,4}", 0..20),
+        ) {
+            let here = text_of(Overlap::Never, &texts);
+            prop_assert_eq!(&text_of(Overlap::Late, &texts), &here);
+            prop_assert_eq!(&text_of(Overlap::Thread, &texts), &here);
+        }
+    }
+
+    #[test]
+    fn a_text_is_used_again_and_joined_with_the_next_one() {
+        let mut encoder = Encoder::new(Overlap::Late);
+        let mut write = |mut text: Text, lines: &str| {
+            text.push(&stretch(lines, 7), &mut encoder);
+            text.close(&mut encoder);
+            text
+        };
+        let mut first = write(Text::default(), "one\n");
+        first.settle().unwrap();
+        let one = first.pieces().concat();
+        first.clear();
+        assert_eq!((first.bytes(), first.pieces().len()), (0, 0));
+        let both = write(first, "one\n").joined(write(Text::default(), "one\n")).unwrap();
+        assert_eq!(both.pieces().concat(), [&one[..], &one[..]].concat());
+        let three = write(both, "one\n").joined(Text::default()).unwrap();
+        assert_eq!(three.pieces().concat(), one.repeat(3));
+        assert_eq!(three.bytes(), 3 * one.len());
+    }
+
+    #[test]
+    fn bytes_beyond_those_expected_are_told() {
+        let mut encoder = Encoder::new(Overlap::Thread);
+        encoder.has_core_for_tests();
+        let mut text = Text::default();
+        // Six bytes each, escaped.
+        text.push(&stretch(&("\0".repeat(100_000) + "\n"), 1), &mut encoder);
+        let expected = text.bytes();
+        while encoder.surplus_bytes() == 0 {
+            std::thread::yield_now();
+        }
+        let known = expected + encoder.surplus_bytes();
+        text.close(&mut encoder);
+        assert_eq!(encoder.surplus_bytes(), 0, "the next batch begins");
+        text.settle().unwrap();
+        assert_eq!(text.bytes(), known);
+        assert!(known > 600_000);
+    }
+}
