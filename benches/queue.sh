@@ -53,6 +53,17 @@ try:
     for depth, found in told["singles"].items():
         rows.append(row(f"`append` with {int(depth):,} pending", 1, found["append"], found["bare"]))
     intro = f"{args.rounds} batches of {told['bytes'] / 1e6:.2f} MB; 200 appends at each depth; each in turns with the bare calls."
+    rows += [
+        "",
+        "Single appends of 200 records a thread, five times in turns with the bare calls in as many threads:",
+        "",
+        "| threads | `append`, records/s, median (range) | bare calls | to one thread |",
+        "|---|---|---|---|",
+    ]
+    one = statistics.median(told["threads"]["1"]["append"])
+    for threads, found in told["threads"].items():
+        ratio = statistics.median(found["append"]) / one
+        rows.append(f"| {threads} | {spread(found['append'])} | {spread(found['bare'])} | {ratio:.1f} |")
     report = "\n".join([intro, "", *rows])
     print(report)
     if args.record:

@@ -18,6 +18,8 @@ use tailspool::queue::{CaptureQueue, QueueOptions};
 const BATCH: usize = 1000;
 /// Single appends that are timed at each depth.
 const SINGLES: usize = 200;
+/// Threads that append at once.
+const THREADS: [usize; 2] = [1, 50];
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -39,7 +41,11 @@ fn timed(count: usize, mut call: impl FnMut(usize) -> Outcome<()>) -> Outcome<Ve
 
 /// The least that makes bytes durable under a name: write, sync, rename, sync the directory.
 fn put(directory: &Path, name: &str, bytes: &[u8]) -> Outcome<()> {
-    let temporary = directory.join("temporary");
+    put_as(directory, "temporary", name, bytes)
+}
+
+fn put_as(directory: &Path, temporary: &str, name: &str, bytes: &[u8]) -> Outcome<()> {
+    let temporary = directory.join(temporary);
     let mut file = File::create(&temporary)?;
     file.write_all(bytes)?;
     file.sync_data()?;
@@ -59,6 +65,37 @@ fn fill(pending: &Path, depth: usize) -> Outcome<()> {
         fs::write(pending.join(format!("pending-{ulid}.json")), text)?;
     }
     Ok(())
+}
+
+/// Seconds that this many threads take for [`SINGLES`] calls each.
+fn together(threads: usize, call: impl Fn(usize) -> Outcome<()> + Sync) -> Outcome<f64> {
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        let work = |thread| {
+            let call = &call;
+            move || (0..SINGLES).try_for_each(|n| call(thread * SINGLES + n).map_err(|error| error.to_string()))
+        };
+        let threads: Vec<_> = (0..threads).map(|thread| scope.spawn(work(thread))).collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().map_err(|_| "a thread panicked".to_owned())?)
+    })?;
+    Ok(begin.elapsed().as_secs_f64())
+}
+
+/// Records a second, of the queue and of the bare calls, five times in turns.
+fn in_turns(threads: usize, home: &Path, beside: &Path) -> Outcome<Value> {
+    let single = record(0);
+    let line = single.to_string();
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    let calls = (threads * SINGLES) as f64;
+    for _ in 0..5 {
+        let queue = CaptureQueue::open(home, QueueOptions::default())?;
+        ours.push(calls / together(threads, |_| Ok(queue.append(&single).map(drop)?))?);
+        let put = |n: usize| put_as(beside, &format!("t{n}.tmp"), &format!("t{n}"), line.as_bytes());
+        bare.push(calls / together(threads, put)?);
+    }
+    Ok(json!({"append": ours, "bare": bare}))
 }
 
 fn main() -> Outcome<()> {
@@ -105,9 +142,13 @@ fn main() -> Outcome<()> {
         }
         singles.insert(depth.clone(), json!({"append": ours, "bare": bare}));
     }
+    let mut together = serde_json::Map::new();
+    for threads in THREADS {
+        together.insert(threads.to_string(), json!(in_turns(threads, home, &beside)?));
+    }
     println!(
         "{}",
-        json!({"bytes": bytes, "append_batch": batches, "bare_batch": bare, "singles": singles})
+        json!({"threads": together, "bytes": bytes, "append_batch": batches, "bare_batch": bare, "singles": singles})
     );
     Ok(())
 }

@@ -79,6 +79,18 @@ impl Error {
         self
     }
 
+    /// The same for another caller; causes are text in it.
+    #[must_use]
+    pub(crate) fn copied(&self) -> Self {
+        Self {
+            kind: self.kind,
+            operation: self.operation.clone(),
+            path: self.path.clone(),
+            hint: self.hint.clone(),
+            source: self.source.as_ref().map(|cause| cause.to_string().into()),
+        }
+    }
+
     /// What it means for the caller.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

@@ -61,6 +61,9 @@ pub const BATCH_RECORDS: u32 = 8192;
 /// Bytes of the records that one call of `append_batch` takes.
 pub const APPEND_BATCH_BYTES: usize = 64 * 1024 * 1024;
 
+/// Longest record that shares a batch with those of other threads: none must wait for more than it takes itself.
+pub const SHARED_RECORD_BYTES_MAX: usize = 64 * 1024;
+
 /// A batch with this many records is committed at once when each record has a file of its own.
 pub const RECORD_FILES: u32 = 256;
 

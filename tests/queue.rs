@@ -24,6 +24,7 @@ use tailspool::queue::claim::Claim;
 use tailspool::queue::depth::{OnFull, QueueLimits};
 use tailspool::queue::drain::{DrainOptions, Format, HandlerError, Output};
 use tailspool::queue::follow::{Following, follow};
+use tailspool::queue::outgoing::Layout;
 use tailspool::queue::{CaptureQueue, QueueOptions};
 use tailspool::source::tree::OsTree;
 
@@ -199,10 +200,10 @@ fn what_is_no_object_or_too_large_is_refused_and_nothing_is_left() {
     assert_eq!(nothing.err().unwrap().kind(), ErrorKind::Usage);
 }
 
-#[test]
-fn fifty_threads_append_ten_records_each() {
+/// Ten appends of each of fifty threads: what is in the queue then, and in how many files.
+fn fifty_threads_append_ten_records_each(options: QueueOptions) -> usize {
     let temp = tempfile::tempdir().unwrap();
-    let queue = CaptureQueue::open(temp.path(), QueueOptions::default()).unwrap();
+    let queue = CaptureQueue::open(temp.path(), options).unwrap();
     let ulids = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
         for thread in 0..50 {
@@ -221,17 +222,73 @@ fn fifty_threads_append_ten_records_each() {
     });
     let expected: Vec<_> = ulids.into_inner().unwrap().into_iter().collect();
     assert_eq!(expected.len(), 500);
-    assert_eq!(
-        fs::read_dir(temp.path().join("pending")).unwrap().count(),
-        500,
-        "no temporary file is left"
-    );
+    assert_eq!(queue.pending_count().unwrap(), 500);
+    let listed = queue.list_pending().unwrap().len();
+    let files = fs::read_dir(temp.path().join("pending")).unwrap().count();
+    assert_eq!(files, listed, "no temporary file is left");
     let found = ingested(&queue);
     let found: Vec<_> = found
         .iter()
         .map(|(ulid, record)| (ulid.clone(), record["surface"].as_str().unwrap().to_owned()))
         .collect();
     assert_eq!(found, expected);
+    files
+}
+
+#[test]
+fn what_many_threads_append_at_once_is_all_there_in_order_and_once() {
+    assert!(fifty_threads_append_ten_records_each(QueueOptions::default()) <= 500);
+    let alone = QueueOptions {
+        layout: Layout::Record,
+        ..QueueOptions::default()
+    };
+    assert_eq!(fifty_threads_append_ten_records_each(alone), 500);
+}
+
+#[test]
+fn of_appends_that_share_a_batch_each_one_says_whether_its_record_is_there() {
+    const THREADS: usize = 8;
+    let mut shared = 0;
+    for operation in 0..20 {
+        for fault in [Fault::Eio, Fault::Full] {
+            let (disk, clock, queue) = simulated(QueueOptions::default());
+            disk.plan(operation, fault);
+            let results: Vec<_> = std::thread::scope(|scope| {
+                let append = |n: usize| queue.append(&record(&n.to_string()));
+                let threads: Vec<_> = (0..THREADS).map(|n| scope.spawn(move || append(n))).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            disk.make_room();
+            shared += usize::from(names(&disk).iter().any(|name| {
+                let name = name.to_string();
+                name.ends_with(".jsonl")
+            }));
+            let fresh = on(&disk, &clock, QueueOptions::default());
+            let found: BTreeMap<_, _> = ingested(&fresh)
+                .into_iter()
+                .map(|(ulid, record)| (ulid, record["surface"].as_str().unwrap().to_owned()))
+                .collect();
+            let mut taken = 0;
+            for (n, result) in results.iter().enumerate() {
+                match result {
+                    Ok(ulid) => {
+                        taken += 1;
+                        assert_eq!(
+                            found.get(&ulid.to_string()),
+                            Some(&n.to_string()),
+                            "{operation} {fault:?}"
+                        );
+                    }
+                    Err(error) => assert!(
+                        error.hint_text().is_some() || error.kind() == ErrorKind::Failed,
+                        "{error}"
+                    ),
+                }
+            }
+            assert_eq!(found.len(), taken, "{operation} {fault:?}: {results:?}");
+        }
+    }
+    println!("{shared} of 40 queues had a batch that was shared");
 }
 
 #[test]

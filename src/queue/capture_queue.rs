@@ -16,12 +16,14 @@ use super::depth::{Depth, OnFull, QueueLimits, list};
 use super::drain::{DrainReport, HandlerError, Overseer, ingest};
 use super::dropper::Dropper;
 use super::noting::Noting;
+use super::outgoing::Layout;
 use super::prune::Pruned;
+use super::sharing::Sharing;
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, OsDisk, is_full};
 use crate::error::{Error, ErrorKind};
 use crate::home::{PENDING, pending};
-use crate::limits::{APPEND_BATCH_BYTES, BATCH_RECORDS, ENVELOPE_IN_MEMORY_BYTES};
+use crate::limits::{APPEND_BATCH_BYTES, BATCH_RECORDS, ENVELOPE_IN_MEMORY_BYTES, SHARED_RECORD_BYTES_MAX};
 use crate::provenance::Deliveries;
 use crate::pure::name::{Batch, named_by, parse_ulid, single};
 use crate::pure::record::{Envelope, appended_at, push_foreign};
@@ -34,6 +36,9 @@ pub struct QueueOptions {
     pub limits: QueueLimits,
     /// What happens then. With [`OnFull::Wait`] an append fails as [`ErrorKind::QueueFull`], and nothing is dropped.
     pub on_full: OnFull,
+    /// Whether appends of several threads that come at the same time may share a batch, which is many times as fast, or
+    /// each record has a file of its own, for readers that know no batches.
+    pub layout: Layout,
     /// What this program is called where deliveries are written down.
     pub reader: String,
 }
@@ -43,6 +48,7 @@ impl Default for QueueOptions {
         Self {
             limits: QueueLimits::default(),
             on_full: OnFull::default(),
+            layout: Layout::default(),
             reader: "ingest".into(),
         }
     }
@@ -75,6 +81,8 @@ pub struct CaptureQueue {
     clock: Arc<dyn Clock>,
     options: QueueOptions,
     state: Mutex<State>,
+    /// Single appends, each a JSON object.
+    sharing: Sharing<Vec<u8>, Result<Ulid, Error>>,
     /// Begun by the first reading.
     deliveries: OnceLock<Option<Deliveries>>,
 }
@@ -123,21 +131,64 @@ impl CaptureQueue {
             clock,
             options,
             state: Mutex::new(state),
+            sharing: Sharing::new(),
             deliveries: OnceLock::new(),
         })
     }
 
-    /// Appends one record, which must be a JSON object, in a file of its own, and returns its ULID.
+    /// Appends one record, which must be a JSON object, and returns its ULID. It has a file of its own, unless other
+    /// threads append at the same time and the layout lets them share one.
     ///
     /// Fails as [`ErrorKind::Usage`] for anything else and for more than 8 MiB, as [`ErrorKind::QueueFull`] when
     /// there is no room, as [`ErrorKind::Latched`] after a failed sync. After an error nothing of it is in the
     /// queue, unless the error says otherwise.
     pub fn append(&self, record: &impl Serialize) -> Result<Ulid, Error> {
-        let records = [object(record)?];
+        let object = object(record)?;
+        if self.options.layout == Layout::Record || object.len() > SHARED_RECORD_BYTES_MAX {
+            return self.append_alone(object);
+        }
+        let (mut records, mut bytes) = (1, object.len());
+        let takes = |next: &Vec<u8>| {
+            (records, bytes) = (records + 1, bytes + next.len());
+            records <= BATCH_RECORDS && bytes <= APPEND_BATCH_BYTES
+        };
+        let result = self.sharing.join(object, takes, |objects| self.append_shared(objects));
+        result.unwrap_or_else(|| {
+            Err(Error::new(ErrorKind::Failed, "cannot append to the queue")
+                .at(self.disk.show(Path::new(PENDING)))
+                .because("the thread that wrote for this one panicked")
+                .hint("the record may be in the queue, or not"))
+        })
+    }
+
+    fn append_alone(&self, object: Vec<u8>) -> Result<Ulid, Error> {
         let first = self.ulids(1)?;
-        let envelope = self.envelopes(first, &records)?;
+        let envelope = self.envelopes(first, &[object])?;
         let name = single(first);
         self.put(first, &name, 1, envelope.strip_suffix(b"\n").unwrap_or(&envelope))?;
+        Ok(first)
+    }
+
+    /// What came of each of these records.
+    fn append_shared(&self, objects: Vec<Vec<u8>>) -> Vec<Result<Ulid, Error>> {
+        let alone = |objects: Vec<Vec<u8>>| objects.into_iter().map(|object| self.append_alone(object)).collect();
+        if objects.len() == 1 {
+            return alone(objects);
+        }
+        match self.append_objects(&objects) {
+            Ok(first) => (0..objects.len() as u128).map(|n| Ok(Ulid(first.0 + n))).collect(),
+            Err(error) if error.kind() == ErrorKind::Latched => objects.iter().map(|_| Err(error.copied())).collect(),
+            // What is too much for all of them may do for some.
+            Err(_) => alone(objects),
+        }
+    }
+
+    /// Appends a batch; returns its first ULID, which the others follow.
+    fn append_objects(&self, objects: &[Vec<u8>]) -> Result<Ulid, Error> {
+        let records = objects.len() as u64;
+        let first = self.ulids(records)?;
+        let envelopes = self.envelopes(first, objects)?;
+        self.put(first, &Batch { first, records }.name(), records, &envelopes)?;
         Ok(first)
     }
 
@@ -156,10 +207,7 @@ impl CaptureQueue {
                 .because(format!("it has {count} records of {bytes} bytes"))
                 .hint("append at most 8192 records of 64 MiB together at a time"));
         }
-        let first = self.ulids(count)?;
-        let envelopes = self.envelopes(first, &objects)?;
-        let name = Batch { first, records: count }.name();
-        self.put(first, &name, count, &envelopes)?;
+        let first = self.append_objects(&objects)?;
         Ok((0..count).map(|n| Ulid(first.0 + u128::from(n))).collect())
     }
 

@@ -33,6 +33,7 @@ pub mod prune;
 mod quarantine;
 mod reader;
 pub mod retry;
+mod sharing;
 mod strings;
 
 pub use capture_queue::{CaptureQueue, Pending, QueueOptions};
