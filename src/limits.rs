@@ -85,6 +85,19 @@ pub const SNAPSHOT_EVERY_BYTES: u64 = 1024 * 1024;
 /// An envelope longer than this is streamed by `drain` rather than held.
 pub const ENVELOPE_IN_MEMORY_BYTES: usize = 8 * 1024 * 1024;
 
+/// Bytes of raw lines that a drain holds, of each half of a batch, between their check and their handing out; of a larger batch
+/// they are read again.
+pub const RAW_HELD_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Batches that are written to a file before it is synced and they are removed from the queue.
+pub const UNSECURED_BATCHES_MAX: usize = 64;
+
+/// The same in bytes.
+pub const UNSECURED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// A batch with this many bytes is checked by two threads, a half each.
+pub const HALVES_FROM_BYTES: u64 = 1024 * 1024;
+
 /// The first records of a file in which its working directory is looked for.
 pub const CWD_LINES_MAX: u64 = 200;
 

@@ -47,7 +47,10 @@ pub(super) struct Args {
 
 /// Standard output as the file it is: `std::io::Stdout` takes EBADF for success, and what went there would
 /// be acknowledged and lost.
-struct Stdout(BufWriter<File>);
+struct Stdout {
+    writer: BufWriter<File>,
+    is_file: bool,
+}
 
 impl Stdout {
     fn open() -> Result<Self, Error> {
@@ -62,7 +65,12 @@ impl Stdout {
                 "it is closed, or is /dev/null opened for reading and writing, which looks the same",
             )));
         }
-        Ok(Self(BufWriter::with_capacity(PIECE_BYTES, File::from(output))))
+        let output = File::from(output);
+        let is_file = output.metadata().map_err(failed)?.is_file();
+        Ok(Self {
+            writer: BufWriter::with_capacity(PIECE_BYTES, output),
+            is_file,
+        })
     }
 }
 
@@ -80,12 +88,19 @@ fn is_stand_in(output: &OwnedFd) -> io::Result<bool> {
 
 impl Output for Stdout {
     fn writer(&mut self) -> &mut dyn Write {
-        &mut self.0
+        &mut self.writer
     }
 
     fn settle(&mut self) -> io::Result<()> {
-        self.0.flush()?;
-        sync_output(self.0.get_ref())
+        self.writer.flush()
+    }
+
+    fn needs_securing(&self) -> bool {
+        self.is_file
+    }
+
+    fn secure(&mut self) -> io::Result<()> {
+        sync_output(self.writer.get_ref())
     }
 }
 
@@ -118,7 +133,7 @@ impl Destination {
     /// What could not be written is with nobody, and is still in the queue: it is thrown away.
     fn close(self) {
         if let Self::Stdout(output) = self {
-            drop(output.0.into_parts());
+            drop(output.writer.into_parts());
         }
     }
 }

@@ -14,4 +14,5 @@ pub mod record;
 pub mod role;
 pub mod scrub;
 pub mod step;
+pub mod swar;
 pub mod ulids;

@@ -14,6 +14,7 @@ pub use super::reader::{HandlerError, Output};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind};
 use crate::home::{QUARANTINE, pending};
+use crate::limits::{UNSECURED_BATCHES_MAX, UNSECURED_BYTES_MAX};
 use crate::pure::name::lock_of;
 use crate::pure::record::Envelope;
 use crate::show::Shown;
@@ -123,14 +124,25 @@ fn run(
         reader,
         overseer,
         report: DrainReport::default(),
+        unsecured: Vec::new(),
+        unsecured_bytes: 0,
+        unsecured_max: claims_max(),
     };
-    for name in files.keys() {
+    for (name, (_, meta)) in &files {
         if drain.report.records >= options.records_max || drain.report.stopped {
             break;
         }
-        drain.one(name);
+        drain.one(name, meta.size);
     }
+    drain.secure();
     Ok(drain.report)
+}
+
+/// Batches that may be claimed at a time, two open files each.
+fn claims_max() -> usize {
+    let files_max = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let spared = files_max.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX) / 8);
+    spared.clamp(1, UNSECURED_BATCHES_MAX)
 }
 
 struct Drain<'a> {
@@ -139,10 +151,25 @@ struct Drain<'a> {
     reader: &'a mut dyn Reader,
     overseer: &'a mut dyn Overseer,
     report: DrainReport,
+    /// What the reader has and may lose still, oldest first.
+    unsecured: Vec<Taken<'a>>,
+    unsecured_bytes: u64,
+    unsecured_max: usize,
 }
 
-impl Drain<'_> {
-    fn one(&mut self, name: &OsStr) {
+/// Records of a batch that a reader has taken.
+struct Taken<'a> {
+    claim: Claim<'a>,
+    name: OsString,
+    /// ULIDs of the first and the last one; None when there are none.
+    ends: Option<(String, String)>,
+    records: u64,
+    /// The first one that it has not taken.
+    next: Option<String>,
+}
+
+impl<'a> Drain<'a> {
+    fn one(&mut self, name: &OsStr, bytes: u64) {
         if !self.overseer.wants(name) {
             return;
         }
@@ -150,7 +177,7 @@ impl Drain<'_> {
             return self.peek(name);
         }
         match Claim::take(self.disk, name) {
-            Ok(Some(claim)) => self.claimed(name, claim),
+            Ok(Some(claim)) => self.claimed(name, claim, bytes),
             Ok(None) => self.report.held += 1,
             Err(error) => self.failed(name, "cannot claim the batch", error),
         }
@@ -174,7 +201,7 @@ impl Drain<'_> {
         }
     }
 
-    fn claimed(&mut self, name: &OsStr, mut claim: Claim<'_>) {
+    fn claimed(&mut self, name: &OsStr, mut claim: Claim<'a>, bytes: u64) {
         let checked = match Checked::read(self.disk, Path::new(name), self.reader.format()) {
             Ok(checked) => checked,
             Err(Refusal::Damaged(what)) => return self.quarantine(name, claim, &what),
@@ -186,24 +213,73 @@ impl Drain<'_> {
         };
         let before = claim.progress();
         let start = before.as_ref().map_or(0, |before| checked.position(&before.next));
-        let (end, broken) = self.hand_out(&checked, start, Some(&mut claim));
-        self.note(&checked, start, end);
-        let Some(next) = checked.ulid(end) else {
+        let waits = self.reader.needs_securing();
+        let (end, broken) = self.hand_out(&checked, start, Some(&mut claim).filter(|_| !waits));
+        let records = (end - start) as u64;
+        self.report.records += records;
+        let last = end.checked_sub(1).and_then(|last| checked.ulid(last));
+        let ends = checked.ulid(start).zip(last).filter(|_| records > 0);
+        let taken = Taken {
+            claim,
+            name: name.to_owned(),
+            ends: ends.map(|(first, last)| (first.to_owned(), last.to_owned())),
+            records,
+            next: checked.ulid(end).map(ToOwned::to_owned),
+        };
+        if waits && broken.is_none() {
+            self.unsecured.push(taken);
+            self.unsecured_bytes += bytes;
+            if self.unsecured.len() >= self.unsecured_max || self.unsecured_bytes >= UNSECURED_BYTES_MAX {
+                self.secure();
+            }
+            return;
+        }
+        let tries_before = before.filter(|_| end == start).map_or(0, |before| before.attempts);
+        self.acknowledge(taken, broken.as_ref(), tries_before);
+        self.judge(name, broken);
+    }
+
+    /// Acknowledges what waits for it, once the reader cannot lose it any more.
+    fn secure(&mut self) {
+        self.unsecured_bytes = 0;
+        if self.unsecured.is_empty() {
+            return;
+        }
+        let failure = match self.reader.secure() {
+            Ok(()) => None,
+            Err(Broken::Reader(error)) => Some(error.to_string()),
+            Err(Broken::Source(error)) => Some(error.to_string()),
+            Err(Broken::Gone) => Some("the reader went away".to_owned()),
+        };
+        for taken in std::mem::take(&mut self.unsecured) {
+            let Some(error) = &failure else {
+                self.acknowledge(taken, None, 0);
+                continue;
+            };
+            self.report.records -= taken.records;
+            self.judge(&taken.name, Some(Broken::Reader(error.clone().into())));
+        }
+    }
+
+    /// Takes down how far a batch was handed out, and removes it when that is all of it.
+    fn acknowledge(&mut self, taken: Taken<'a>, broken: Option<&Broken>, tries_before: u64) {
+        let mut claim = taken.claim;
+        if let Some((first, last)) = &taken.ends {
+            let records = taken.records;
+            self.overseer.handed(Handed { first, last, records });
+        }
+        let Some(next) = taken.next else {
             if let Err(error) = claim.acknowledge() {
-                self.failed(name, "cannot remove the drained batch", error);
+                self.failed(&taken.name, "cannot remove the drained batch", error);
             }
             return;
         };
-        match &broken {
+        match broken {
             // Nothing was tried.
             Some(Broken::Gone) => {}
-            Some(_) => {
-                let tries_before = before.filter(|_| end == start).map_or(0, |before| before.attempts);
-                claim.note(&Progress::at(next, tries_before.saturating_add(1)));
-            }
-            None => claim.note(&Progress::at(next, 0)),
+            Some(_) => claim.note(&Progress::at(&next, tries_before.saturating_add(1))),
+            None => claim.note(&Progress::at(&next, 0)),
         }
-        self.judge(name, broken);
     }
 
     /// Hands out records from `start`; returns before which place all were taken, and why no more.
@@ -224,15 +300,6 @@ impl Drain<'_> {
             }
         });
         (reached, taken.err())
-    }
-
-    fn note(&mut self, checked: &Checked<'_>, start: usize, end: usize) {
-        let records = (end - start) as u64;
-        self.report.records += records;
-        let last = end.checked_sub(1).and_then(|last| checked.ulid(last));
-        if let (true, Some(first), Some(last)) = (records > 0, checked.ulid(start), last) {
-            self.overseer.handed(Handed { first, last, records });
-        }
     }
 
     /// Writes down why a reader did not get all, and whether it can get more.

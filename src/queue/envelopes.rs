@@ -4,15 +4,19 @@
 //! is streamed.
 
 mod long;
+mod quick;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
 
 use serde::Deserialize;
 
 use crate::disk::Disk;
 use crate::home::pending;
-use crate::limits::{ENVELOPE_IN_MEMORY_BYTES, PIECE_BYTES, VERSION_SHOWN_BYTES_MAX};
+use crate::limits::{
+    ENVELOPE_IN_MEMORY_BYTES, HALVES_FROM_BYTES, PIECE_BYTES, RAW_HELD_BYTES_MAX, VERSION_SHOWN_BYTES_MAX,
+};
 use crate::pure::name::Name;
 use crate::pure::record::{Envelope, SCHEMA_VERSION};
 use crate::show::json_error;
@@ -72,6 +76,8 @@ struct Found {
     ulid: String,
     start: u64,
     length: u64,
+    /// Where its line ends in [`Part::raw`].
+    raw_end: usize,
 }
 
 /// A pending file whose envelopes were all found well.
@@ -79,6 +85,9 @@ pub(super) struct Checked<'a> {
     disk: &'a dyn Disk,
     path: PathBuf,
     found: Vec<Found>,
+    /// The raw lines, where they are wanted and not too many to be held: those of the first records, and those of the
+    /// others.
+    raw: Option<(usize, [Vec<u8>; 2])>,
 }
 
 impl<'a> Checked<'a> {
@@ -86,23 +95,16 @@ impl<'a> Checked<'a> {
     pub(super) fn read(disk: &'a dyn Disk, name: &Path, format: Format) -> Result<Self, Refusal> {
         let path = pending(name);
         let kind = Name::parse(name.as_os_str());
-        let mut reader = Lines::open(disk, &path, 0)?;
-        let mut found: Vec<Found> = Vec::new();
-        let single = kind == Name::Single;
-        while let Some((start, length)) = reader.next(single)? {
-            let ulid = if length > ENVELOPE_IN_MEMORY_BYTES as u64 {
-                LongEnvelope::at(disk, &path, start, length).check(format)?
-            } else {
-                check(&reader.line, format)?
-            };
-            if found.last().is_some_and(|before| before.ulid >= ulid) {
-                let number = found.len() + 1;
-                return Err(Refusal::Damaged(format!("the ULIDs do not rise at record {number}")));
-            }
-            found.push(Found { ulid, start, length });
+        let (found, raw) = Part::halves(disk, &path, format, kind)?;
+        if let Some(number) = found.windows(2).position(|pair| pair[0].ulid >= pair[1].ulid) {
+            let number = number + 2;
+            return Err(Refusal::Damaged(format!("the ULIDs do not rise at record {number}")));
         }
         let well = match kind {
-            Name::Batch(batch) => found.len() as u64 == batch.records && found[0].ulid == batch.first.to_string(),
+            Name::Batch(batch) => {
+                let first = found.first().map(|first| first.ulid.as_str());
+                found.len() as u64 == batch.records && first == Some(&batch.first.to_string())
+            }
             _ => found.len() == 1,
         };
         if !well {
@@ -111,7 +113,7 @@ impl<'a> Checked<'a> {
                 found.len()
             )));
         }
-        Ok(Self { disk, path, found })
+        Ok(Self { disk, path, found, raw })
     }
 
     /// The ULID of the `index`-th record.
@@ -156,6 +158,12 @@ impl<'a> Checked<'a> {
         let Some(first) = self.found.get(range.start) else {
             return Ok(());
         };
+        if let (Format::Raw, Some((split, halves))) = (format, &self.raw) {
+            let first = self.raw_of(range.start..range.end.min(*split), 0, &halves[0]);
+            let second = self.raw_of(range.start.max(*split)..range.end, *split, &halves[1]);
+            out.write_all(first).map_err(WriteError::Output)?;
+            return out.write_all(second).map_err(WriteError::Output);
+        }
         let mut reader = Lines::open(self.disk, &self.path, first.start)?;
         for found in &self.found[range] {
             if found.length > ENVELOPE_IN_MEMORY_BYTES as u64 {
@@ -167,6 +175,108 @@ impl<'a> Checked<'a> {
             }
         }
         Ok(())
+    }
+}
+
+impl Checked<'_> {
+    /// The raw lines of `range`, of a half that begins with record `begin`.
+    fn raw_of<'r>(&self, range: std::ops::Range<usize>, begin: usize, half: &'r [u8]) -> &'r [u8] {
+        if range.is_empty() {
+            return &[];
+        }
+        let from = if range.start == begin {
+            0
+        } else {
+            self.found[range.start - 1].raw_end
+        };
+        &half[from..self.found[range.end - 1].raw_end]
+    }
+}
+
+/// Some of the envelopes of a file, all found well.
+#[derive(Default)]
+struct Part {
+    found: Vec<Found>,
+    /// Their lines, each with a newline, if they are wanted.
+    raw: Vec<u8>,
+    /// They are too many to be held.
+    is_too_much: bool,
+}
+
+/// The envelopes of a file, and their raw lines as [`Checked::raw`] has them.
+type Halves = (Vec<Found>, Option<(usize, [Vec<u8>; 2])>);
+
+impl Part {
+    /// Those of the whole file. Those of a large batch are checked by two threads, a half each.
+    fn halves(disk: &dyn Disk, path: &Path, format: Format, kind: Name) -> Result<Halves, Refusal> {
+        let size = disk.meta(path)?.size;
+        let single = kind == Name::Single;
+        if !single && size >= HALVES_FROM_BYTES && available_parallelism().is_ok_and(|cores| cores.get() > 1) {
+            let parts = std::thread::scope(|scope| {
+                let second = scope.spawn(|| Self::read(disk, path, format, false, size / 2..u64::MAX));
+                let first = Self::read(disk, path, format, false, 0..size / 2);
+                (first, second.join())
+            });
+            if let (Ok(mut first), Ok(Ok(mut second))) = parts {
+                let split = first.found.len();
+                first.found.append(&mut second.found);
+                let is_held = format == Format::Raw && !first.is_too_much && !second.is_too_much;
+                return Ok((first.found, is_held.then_some((split, [first.raw, second.raw]))));
+            }
+            // What is wrong is told in the words for a whole file.
+        }
+        let part = Self::read(disk, path, format, single, 0..u64::MAX)?;
+        let is_held = format == Format::Raw && !part.is_too_much;
+        let split = part.found.len();
+        Ok((part.found, is_held.then_some((split, [part.raw, Vec::new()]))))
+    }
+
+    /// Those that begin in `range`, a range of bytes of the file.
+    fn read(
+        disk: &dyn Disk,
+        path: &Path,
+        format: Format,
+        single: bool,
+        range: std::ops::Range<u64>,
+    ) -> Result<Self, Refusal> {
+        let mut reader = Lines::open(disk, path, range.start.saturating_sub(1))?;
+        if range.start > 0 {
+            // The end of the one before.
+            reader.next(false)?;
+        }
+        let (mut part, mut scratch) = (Self::default(), Vec::new());
+        while reader.at < range.end
+            && let Some((start, length)) = reader.next(single)?
+        {
+            let ulid = if length > ENVELOPE_IN_MEMORY_BYTES as u64 {
+                part.is_too_much = true;
+                LongEnvelope::at(disk, path, start, length).check(format)?
+            } else {
+                part.check(&reader.line, format, &mut scratch)?
+            };
+            let raw_end = part.raw.len();
+            part.found.push(Found {
+                ulid,
+                start,
+                length,
+                raw_end,
+            });
+        }
+        Ok(part)
+    }
+
+    fn check(&mut self, line: &[u8], format: Format, scratch: &mut Vec<u8>) -> Result<String, Refusal> {
+        if self.raw.len() > RAW_HELD_BYTES_MAX {
+            (self.is_too_much, self.raw) = (true, Vec::new());
+        }
+        let ulid = match quick::check(line, format, scratch, &mut self.raw) {
+            Some(ulid) => ulid,
+            None => check(line, format, &mut self.raw)?,
+        };
+        if format == Format::Raw {
+            self.raw.push(b'\n');
+        }
+        Ok(ulid)
     }
 }
 
@@ -277,14 +387,22 @@ impl Lines {
     }
 }
 
-/// Checks one envelope and returns its ULID.
-fn check(line: &[u8], format: Format) -> Result<String, Refusal> {
+/// Checks one envelope and returns its ULID; for [`Format::Raw`] its line is added to `raw`.
+fn check(line: &[u8], format: Format, raw: &mut Vec<u8>) -> Result<String, Refusal> {
     version_of(line)?;
+    let ulid = check_parsed(line)?;
+    if format == Format::Raw {
+        let envelope = Envelope::parse(line).map_err(|error| Refusal::Damaged(json_error(&error)))?;
+        let bytes = envelope.line().map_err(|error| Refusal::NotRaw(error.to_string()))?;
+        raw.extend_from_slice(&bytes);
+    }
+    Ok(ulid)
+}
+
+/// Checks one envelope by the parser alone.
+fn check_parsed(line: &[u8]) -> Result<String, Refusal> {
     let envelope = Envelope::parse(line).map_err(|error| Refusal::Damaged(json_error(&error)))?;
     known_version(envelope.schema_version)?;
-    if format == Format::Raw {
-        envelope.line().map_err(|error| Refusal::NotRaw(error.to_string()))?;
-    }
     Ok(envelope.ulid.into_owned())
 }
 
@@ -323,9 +441,12 @@ fn shown_version(version: &serde_json::Value) -> String {
 fn write_one(line: &mut [u8], format: Format, out: &mut dyn Write) -> Result<(), WriteError> {
     let source = |error: Box<dyn std::error::Error + Send + Sync>| WriteError::Source(io::Error::other(error));
     if format == Format::Raw {
-        let envelope = Envelope::parse(line).map_err(|error| source(error.into()))?;
-        let bytes = envelope.line().map_err(source)?;
-        out.write_all(&bytes).map_err(WriteError::Output)?;
+        let (mut scratch, mut raw) = (Vec::new(), Vec::new());
+        if quick::check(line, format, &mut scratch, &mut raw).is_none() {
+            let envelope = Envelope::parse(line).map_err(|error| source(error.into()))?;
+            raw.extend_from_slice(&envelope.line().map_err(source)?);
+        }
+        out.write_all(&raw).map_err(WriteError::Output)?;
         return out.write_all(b"\n").map_err(WriteError::Output);
     }
     // In JSON a line break can only stand between tokens, so a space says the same.

@@ -19,9 +19,20 @@ pub trait Output {
     /// Takes bytes.
     fn writer(&mut self) -> &mut dyn Write;
 
-    /// Makes sure that what was taken is with the reader, as far as that can be known. After this it counts as
-    /// delivered.
+    /// Makes sure that what was taken is with the reader, as far as that can be known. After this, and after `secure`
+    /// where that is needed, it counts as delivered.
     fn settle(&mut self) -> io::Result<()>;
+
+    /// Whether what was settled must be made durable before it counts as delivered: some batches together, since that
+    /// takes about as long for many as for one.
+    fn needs_securing(&self) -> bool {
+        false
+    }
+
+    /// Makes durable what was settled.
+    fn secure(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// What could not be done when one of these fails, for the error.
     fn operation(&self) -> &'static str {
@@ -55,6 +66,16 @@ pub(super) trait Reader {
     /// Hands over the records of `range`, in order. `upto` hears of each place before which all were taken.
     fn take(&mut self, checked: &Checked<'_>, range: Range<usize>, upto: &mut dyn FnMut(usize)) -> Result<(), Broken>;
 
+    /// As [`Output::needs_securing`].
+    fn needs_securing(&self) -> bool {
+        false
+    }
+
+    /// As [`Output::secure`].
+    fn secure(&mut self) -> Result<(), Broken> {
+        Ok(())
+    }
+
     /// What could not be done when it fails.
     fn operation(&self) -> &'static str;
 
@@ -81,6 +102,14 @@ impl Reader for Stream<'_> {
             .and_then(|()| self.output.settle().map_err(WriteError::Output))?;
         upto(end);
         Ok(())
+    }
+
+    fn needs_securing(&self) -> bool {
+        self.output.needs_securing()
+    }
+
+    fn secure(&mut self) -> Result<(), Broken> {
+        Ok(self.output.secure().map_err(WriteError::Output)?)
     }
 
     fn operation(&self) -> &'static str {
