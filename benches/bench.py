@@ -54,8 +54,11 @@ def example(name):
 class Ran:
     """A child that has ended: exit code, seconds, CPU seconds, peak memory."""
 
-    def __init__(self, code, seconds, usage, high_water, busy):
+    def __init__(self, code, seconds, usage, high_water, busy, read_bytes=None):
         self.code = code
+        # What was handed to the disk, also later; and what was read, from the page cache too. None if not known.
+        self.written_bytes = usage.ru_oublock * 512 if sys.platform == "linux" else None
+        self.read_bytes = read_bytes
         # Cores that were busy with something else, the work of the kernel for us included; None if not known.
         self.others = None if busy is None else max(busy - usage.ru_utime - usage.ru_stime, 0) / max(seconds, 0.01)
         self.seconds = seconds
@@ -81,8 +84,9 @@ def busy_seconds():
         return None
 
 
-def run(command, stdout=None, after=None, env=None):
-    """Runs a command; `after` is called within the measured time."""
+def run(command, stdout=None, after=None, env=None, until=None):
+    """Runs a command; `after` is called within the measured time. One that does not end by itself has done its work
+    when `until` returns, with the moment at which it was done, and is ended then."""
     busy, started = busy_seconds(), time.monotonic()
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, env=env)
     stopped, high_water = threading.Event(), [None]
@@ -95,8 +99,13 @@ def run(command, stdout=None, after=None, env=None):
 
     sampler = threading.Thread(target=sample)
     sampler.start()
+    ended = None
+    if until:
+        ended = until(child)
+        child.terminate()
+    read_bytes = read_by(child.pid)
     _, status, usage = os.wait4(child.pid, 0)
-    ended = time.monotonic()
+    ended = ended or time.monotonic()
     busy = None if busy is None else busy_seconds() - busy
     stopped.set()
     sampler.join()
@@ -105,7 +114,16 @@ def run(command, stdout=None, after=None, env=None):
         before = time.monotonic()
         after()
         ended += time.monotonic() - before
-    return Ran(child.returncode, ended - started, usage, high_water[0], busy)
+    return Ran(child.returncode, ended - started, usage, high_water[0], busy, read_bytes)
+
+
+def read_by(pid):
+    """Bytes that a child has read when it has ended, as its `read` calls returned them; None where that is not told."""
+    if not hasattr(os, "waitid"):
+        return None
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    read = first_line(f"/proc/{pid}/io", "rchar")
+    return read and int(read)
 
 
 def sync_filesystem(path):

@@ -103,6 +103,8 @@ pub(crate) struct About {
     pub(crate) bytes: u64,
     pub(crate) lines: u64,
     pub(crate) records: u64,
+    /// Bytes of these records, each with a newline.
+    pub(crate) raw_bytes: u64,
     /// Bytes of what stands beside the logs.
     pub(crate) beside_bytes: u64,
     /// Symlinks to directories of the corpus, which are not followed.
@@ -138,6 +140,7 @@ impl Manifest {
             bytes: once().map(|entry| entry.bytes).sum(),
             lines: once().map(|entry| entry.lines).sum(),
             records: once().map(|entry| entry.records).sum(),
+            raw_bytes: raw(&all),
             beside_bytes: entries
                 .iter()
                 .filter(|entry| !entry.captured)
@@ -178,6 +181,12 @@ impl Manifest {
         let marks = bytes.as_chunks().0.iter().map(|mark| Mark(*mark)).collect();
         Ok(Self { about, entries, marks })
     }
+}
+
+/// Bytes of the records of these lines, each with a newline.
+fn raw(marks: &[Mark]) -> u64 {
+    let records = marks.iter().filter(|mark| mark.is_captured());
+    records.map(|mark| mark.length() + 1).sum()
 }
 
 fn marks_path(manifest: &Path) -> PathBuf {

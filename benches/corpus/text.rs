@@ -29,7 +29,7 @@ const FOREIGN: [&str; 14] = [
     "🚀",
 ];
 /// Of the stretches of a passage, how many in a hundred have stood in the session lately.
-const AGAIN_PERCENT: u32 = 46;
+const AGAIN_PERCENT: u32 = 38;
 /// Stretches that are remembered; with their lengths less than what deflate looks back.
 const RECENT: usize = 24;
 
