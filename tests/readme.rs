@@ -39,3 +39,18 @@ fn the_demo_runs_as_printed_in_any_directory() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), blocks(&text, "json")[0]);
     assert!(talk.contains("captured 2 lines of 1 file"), "{talk}");
 }
+
+#[test]
+fn the_results_in_the_readme_are_those_that_were_measured_last() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let check = Command::new("python3")
+        .arg(top.join("benches/table.py"))
+        .arg("--check")
+        .output();
+    let Ok(check) = check else {
+        eprintln!("skipped: python3 is not there");
+        return;
+    };
+    let talk = String::from_utf8(check.stderr).unwrap();
+    assert!(check.status.success(), "{talk}");
+}
