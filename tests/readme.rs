@@ -43,6 +43,10 @@ fn the_demo_runs_as_printed_in_any_directory() {
 #[test]
 fn the_results_in_the_readme_are_those_that_were_measured_last() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if !top.join("benches/results").is_dir() {
+        eprintln!("skipped: a package holds no results");
+        return;
+    }
     let check = Command::new("python3")
         .arg(top.join("benches/table.py"))
         .arg("--check")
