@@ -111,12 +111,13 @@ mod tests {
     use crate::pure::record::Envelopes;
 
     fn stretch(text: &str, first: u128) -> Stretch<&[u8]> {
+        let lines = text.split_terminator('\n').filter(|line| !line.is_empty()).count();
         Stretch {
             bytes: text.as_bytes(),
             offset: 10,
             number: Some(3),
             first: Ulid(first),
-            records: text.split_terminator('\n').filter(|line| !line.is_empty()).count() as u32,
+            records: u32::try_from(lines).unwrap(),
             envelopes: Arc::new(Envelopes::default()),
             appended_at: "T".into(),
         }

@@ -158,9 +158,9 @@ impl<'a> Checked<'a> {
         let Some(first) = self.found.get(range.start) else {
             return Ok(());
         };
-        if let (Format::Raw, Some((split, halves))) = (format, &self.raw) {
-            let first = self.raw_of(range.start..range.end.min(*split), 0, &halves[0]);
-            let second = self.raw_of(range.start.max(*split)..range.end, *split, &halves[1]);
+        if let (Format::Raw, Some((split, [before, after]))) = (format, &self.raw) {
+            let first = self.raw_of(range.start..range.end.min(*split), 0, before);
+            let second = self.raw_of(range.start.max(*split)..range.end, *split, after);
             out.write_all(first).map_err(WriteError::Output)?;
             return out.write_all(second).map_err(WriteError::Output);
         }

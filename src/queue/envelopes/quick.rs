@@ -222,8 +222,8 @@ mod tests {
             r#"\ud800""#,
             r#"\u+041""#,
             r#"\x""#,
-            r#"\"#,
-            r#"\u00"#,
+            r"\",
+            r"\u00",
             "no end",
         ] {
             assert_eq!(unescaped(text.as_bytes()), None, "{text}");
