@@ -12,7 +12,9 @@ use crate::home::{CURSORS, CURSORS_TMP};
 use crate::limits::PIECE_BYTES;
 use crate::pure::fold::Fold;
 
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
+/// How a snapshot begins that [`save`] wrote.
+const BEGIN: &[u8] = br#"{"version":4,"#;
 const CHECKSUM_KEY: &[u8] = br#","checksum":""#;
 const TAIL_BYTES: usize = CHECKSUM_KEY.len() + 64 + b"\"}\n".len();
 
@@ -58,11 +60,14 @@ fn parse(bytes: &[u8]) -> Result<Option<Fold>, String> {
     if blake3::hash(body).to_hex().as_bytes() != checksum {
         return Err("its checksum does not hold".into());
     }
+    let fold = || serde_json::from_slice(bytes).map(Some).map_err(|error| error.to_string());
+    // The rest of it need not be read twice.
+    if bytes.starts_with(BEGIN) {
+        return fold();
+    }
     let Version { version } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     match version {
-        VERSION => serde_json::from_slice(bytes)
-            .map(Some)
-            .map_err(|error| error.to_string()),
+        VERSION => fold(),
         1..VERSION => Ok(None),
         _ => Err(format!("its version is {version}, and {VERSION} is known")),
     }

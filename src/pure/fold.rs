@@ -9,8 +9,10 @@ use ulid::Ulid;
 use crate::pure::commit::Commit;
 use crate::pure::entry::{Entry, Settled};
 use crate::pure::record::SettledTail;
+use crate::pure::sighting::{CaughtUp, Sighting};
 
 mod file;
+mod row;
 
 use file::Place;
 pub use file::{FileState, Presence, Told};
@@ -22,6 +24,19 @@ pub struct Mark {
     pub segment: u32,
     /// Bytes into it.
     pub offset: u64,
+}
+
+/// What a file showed when everything of it up to an offset was captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Noted {
+    /// Which file.
+    pub file_id: Ulid,
+    /// Its epoch then.
+    pub epoch: u64,
+    /// The byte after its last captured line.
+    pub offset: u64,
+    /// What it showed.
+    pub sighting: Sighting,
 }
 
 /// Everything that was committed, added up.
@@ -46,7 +61,7 @@ pub struct Fold {
     /// How often a file came to a path.
     pub places: u64,
     /// Every file that was ever followed. Boxed: a tree whose keys rise is half empty.
-    #[serde(with = "by_id")]
+    #[serde(with = "row")]
     pub files: BTreeMap<Ulid, Box<FileState>>,
     /// The files of facts that are not sealed yet.
     #[serde(skip)]
@@ -236,31 +251,25 @@ impl Fold {
         self.ulid_high_water = self.ulid_high_water.max(ulid.unwrap_or(Ulid::nil()));
     }
 
+    /// Notes what a file showed, if it stands where it stood when everything of it was captured. Whether that is news.
+    pub fn note(&mut self, seen: &Noted) -> bool {
+        let file = self.files.get_mut(&seen.file_id);
+        let Some(file) = file.filter(|file| (file.epoch, file.offset) == (seen.epoch, seen.offset)) else {
+            return false;
+        };
+        file.seen.0.replace(seen.sighting) != Some(seen.sighting)
+    }
+
+    /// A file about which something is told: what it showed before says nothing any more.
     fn file(&mut self, file_id: Ulid) -> Result<&mut FileState, String> {
         let file = self.files.get_mut(&file_id).map(|file| &mut **file);
-        file.ok_or_else(|| format!("file {file_id} was never begun"))
+        let file = file.ok_or_else(|| format!("file {file_id} was never begun"))?;
+        file.seen = CaughtUp::default();
+        Ok(file)
     }
 }
 
 /// Adds to a sum. One that is too great was forged, and stays as great as it can be.
 fn add(sum: &mut u64, more: u64) {
     *sum = sum.saturating_add(more);
-}
-
-mod by_id {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-    use ulid::Ulid;
-
-    use super::FileState;
-
-    pub(super) fn serialize<S: Serializer>(files: &BTreeMap<Ulid, Box<FileState>>, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(files.values())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Ulid, Box<FileState>>, D::Error> {
-        let files = Vec::<Box<FileState>>::deserialize(from)?;
-        Ok(files.into_iter().map(|file| (file.file_id, file)).collect())
-    }
 }

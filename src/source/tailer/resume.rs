@@ -7,8 +7,10 @@ use super::table::Key;
 use super::tracked::Tracked;
 use super::{FirstPass, Tailer, WatchedRoot};
 use crate::error::{Error, ErrorKind};
+use crate::limits::HOT_WINDOW;
 use crate::pure::fold::{FileState, Fold, Presence};
 use crate::pure::record::{LogFile, path_to_text};
+use crate::pure::sighting::Sighting;
 use crate::show::Shown;
 use crate::source::globs::Globs;
 use crate::source::roots::Root;
@@ -73,8 +75,11 @@ impl Tailer {
             let link = Key(Path::new(link).into());
             self.links.insert(link, (state.identity(), self.walk));
         }
-        let tracked = Tracked::new(cursor, root, self.clock.now());
+        let mut tracked = Tracked::new(cursor, root, self.clock.now());
         if state.state == Presence::Followed {
+            if let Some(sighting) = state.seen.0.filter(|seen| !self.is_lively_file(seen)) {
+                tracked.believe(sighting);
+            }
             let before = self.table.here(tracked.key().bytes());
             self.table.place(tracked, 0);
             if let Some(before) = before {
@@ -84,6 +89,11 @@ impl Tailer {
             self.table.follow_on(tracked);
             self.add_former(state.file_id);
         }
+    }
+
+    /// Whether a file changed so lately that its handle is to be kept.
+    fn is_lively_file(&self, seen: &Sighting) -> bool {
+        self.clock.utc().duration_since(seen.mtime.timestamp()).unsigned_abs() < HOT_WINDOW
     }
 
     /// Whether a path is one of the files that are watched below a root that is there.

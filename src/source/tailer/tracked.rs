@@ -10,10 +10,11 @@ use crate::error::Error;
 use crate::limits::{LARGE_GROWTH_BYTES, TAIL_SETTLE};
 use crate::pure::identity::Identity;
 use crate::pure::rare::Rare;
+use crate::pure::sighting::Sighting;
 use crate::show::Shown;
 use crate::source::recheck::Recheck;
 use crate::source::tail::Cursor;
-use crate::source::tree::{Log, Stamp, Stat};
+use crate::source::tree::{Log, Stat};
 use crate::source::{EventSink, SettleVerdict};
 
 /// A file that we follow, at its path or, as a former one, by its handle.
@@ -51,19 +52,15 @@ pub(super) struct Tracked {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen {
-    identity: Identity,
-    size: u64,
-    mtime: Stamp,
-    ctime: Stamp,
+    pub(super) identity: Identity,
+    pub(super) sighting: Sighting,
 }
 
 impl From<&Stat> for Seen {
     fn from(stat: &Stat) -> Self {
         Self {
             identity: stat.identity,
-            size: stat.size,
-            mtime: stat.mtime,
-            ctime: stat.ctime,
+            sighting: stat.sighting(),
         }
     }
 }
@@ -133,6 +130,29 @@ impl Tracked {
     /// Whether it ends with a line without newline that was not offered as it is now.
     pub(super) fn has_untried_tail(&self) -> bool {
         self.seen.is_some() && self.settle_tried.get() != self.seen && self.size > self.cursor.end()
+    }
+
+    /// What it shows, if everything in it was taken, and no change could leave it showing the same.
+    pub(super) fn proven(&self) -> Option<Sighting> {
+        let seen = self.seen.filter(|_| self.racy_until.is_none() && self.cursor.suffix.is_none())?;
+        let settled = self.cursor.settled.get().map_or(0, |settled| settled.length);
+        let is_all_taken = seen.sighting.size == self.cursor.offset + settled;
+        (is_all_taken && seen.identity == self.cursor.file.identity).then_some(seen.sighting)
+    }
+
+    /// It shows what it showed when it was read to its end by an earlier run, as far as we know.
+    pub(super) fn believe(&mut self, sighting: Sighting) {
+        let seen = Seen {
+            identity: self.cursor.file.identity,
+            sighting,
+        };
+        self.seen = Some(seen);
+        (self.size, self.cursor.size_seen) = (sighting.size, sighting.size);
+        if self.proven().is_none() {
+            self.seen = None;
+        } else if sighting.size > self.cursor.offset {
+            self.settle_tried = self.seen.into();
+        }
     }
 
     /// Whether its last line, without newline, may be whole.
