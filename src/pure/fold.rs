@@ -12,7 +12,7 @@ use crate::pure::record::SettledTail;
 use crate::pure::sighting::{CaughtUp, Sighting};
 
 mod file;
-mod row;
+pub mod row;
 
 use file::Place;
 pub use file::{FileState, Presence, Told};
@@ -61,7 +61,7 @@ pub struct Fold {
     /// How often a file came to a path.
     pub places: u64,
     /// Every file that was ever followed. Boxed: a tree whose keys rise is half empty.
-    #[serde(with = "row")]
+    #[serde(skip)]
     pub files: BTreeMap<Ulid, Box<FileState>>,
     /// The files of facts that are not sealed yet.
     #[serde(skip)]

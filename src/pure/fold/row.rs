@@ -1,11 +1,10 @@
 //! How a snapshot writes a file: one array, its places without names, since there is one for each of very many files.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use jiff::Timestamp;
-use serde::de::{Error as _, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use super::{FileState, Mark, Presence, Told};
@@ -15,31 +14,15 @@ use crate::pure::rare::Rare;
 use crate::pure::record::SettledTail;
 use crate::pure::sighting::{CaughtUp, Sighting, Stamp};
 
-pub(super) fn serialize<S: Serializer>(files: &BTreeMap<Ulid, Box<FileState>>, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_seq(files.values().map(|file| Row::of(file)))
+/// Writes the row of a file.
+pub fn write(out: &mut impl Write, file: &FileState) -> io::Result<()> {
+    Ok(serde_json::to_writer(out, &Row::of(file))?)
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Ulid, Box<FileState>>, D::Error> {
-    from.deserialize_seq(Rows)
-}
-
-struct Rows;
-
-impl<'de> Visitor<'de> for Rows {
-    type Value = BTreeMap<Ulid, Box<FileState>>;
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("an array of files")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<Self::Value, A::Error> {
-        let mut files = Vec::new();
-        while let Some(row) = rows.next_element::<Row<'de>>()? {
-            let file = row.file().ok_or_else(|| A::Error::custom("a time is none"))?;
-            files.push((file.file_id, Box::new(file)));
-        }
-        Ok(files.into_iter().collect())
-    }
+/// Reads the row of a file.
+pub fn read(row: &[u8]) -> Result<Box<FileState>, String> {
+    let row: Row<'_> = serde_json::from_slice(row).map_err(|error| error.to_string())?;
+    row.file().map(Box::new).ok_or_else(|| "a time in it is none".into())
 }
 
 /// In this order.

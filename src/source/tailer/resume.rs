@@ -1,5 +1,6 @@
 //! Where the last run stopped: its cursors, and the roots that it has seen.
 
+use std::borrow::Borrow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,23 +22,24 @@ use crate::source::{EventSink, Fact, Noticing, Verdict, WatchedPath};
 impl Tailer {
     /// Takes up the cursors of the files below the roots that are there. Those of the others wait, and those of what is
     /// not watched this time are kept as those of gone files are: a file that stands in a root by now goes on there.
-    pub(super) fn resume(&mut self) {
-        let mut states = std::mem::take(&mut self.unresumed);
+    pub(super) fn resume<S: Borrow<Box<FileState>>>(&mut self, mut states: Vec<S>) {
         // Where there are two at a path, the one that comes last counts. Of gone files it is the one that was told of
         // last. Of followed ones it is the one that came there last: the other went where it could not be looked at, or
         // a crash came between the moves of a chain of renames.
         states.sort_by_key(|state| {
+            let state = state.borrow();
             let placed = (state.state == Presence::Followed).then_some(state.placed);
             (placed, state.told.map(|told| told.to), state.file_id)
         });
         for state in states {
+            let state = state.borrow();
             let Some(path) = state.path() else { continue };
             match (0..self.roots.len()).find(|root| self.is_log(*root, &path)) {
-                Some(root) if self.is_as_resumed(&state, &path) => self.take_up(&state, path.into(), root),
+                Some(root) if self.is_as_resumed(state, &path) => self.take_up(state, path.into(), root),
                 Some(_) => {}
                 None => {
-                    self.set_aside(&state, path.into());
-                    self.unresumed.push(state);
+                    self.set_aside(state, path.into());
+                    self.unresumed.push(state.clone());
                 }
             }
         }
@@ -45,6 +47,13 @@ impl Tailer {
             // No root is to come that they could be below.
             self.unresumed = Vec::new();
         }
+        self.table.count();
+    }
+
+    /// The same for the cursors that waited for a root.
+    pub(super) fn resume_rest(&mut self) {
+        let states = std::mem::take(&mut self.unresumed);
+        self.resume(states);
     }
 
     /// Keeps the cursor of a file whose path is below no root that is there, or is left alone there.
@@ -107,7 +116,11 @@ impl Tailer {
             path.strip_prefix(&place.directory)
                 .is_ok_and(|relative| self.matches(root, relative) && !self.exclude.covers(watched, relative))
         };
-        place.holds(path) && (alone() || below())
+        if place.only.is_some() {
+            place.holds(path) && (alone() || below())
+        } else {
+            below()
+        }
     }
 
     /// Says which roots were looked at for the first time. False when that was refused.

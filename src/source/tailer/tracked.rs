@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use log::Level;
 
-use super::table::Key;
+use super::table::{Key, Sums};
 use crate::error::Error;
 use crate::limits::{LARGE_GROWTH_BYTES, TAIL_SETTLE};
 use crate::pure::identity::Identity;
@@ -48,6 +48,10 @@ pub(super) struct Tracked {
     pub(super) recheck: Option<Box<Recheck>>,
     /// The last walk in which its path showed it.
     pub(super) shown: u64,
+    /// What it came to when the table counted it.
+    pub(super) counted: Sums,
+    /// It is to be counted anew.
+    pub(super) is_touched: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +89,8 @@ impl Tracked {
             ends: false,
             recheck: None,
             shown: 0,
+            counted: Sums::default(),
+            is_touched: false,
         }
     }
 
@@ -134,7 +140,9 @@ impl Tracked {
 
     /// What it shows, if everything in it was taken, and no change could leave it showing the same.
     pub(super) fn proven(&self) -> Option<Sighting> {
-        let seen = self.seen.filter(|_| self.racy_until.is_none() && self.cursor.suffix.is_none())?;
+        let seen = self
+            .seen
+            .filter(|_| self.racy_until.is_none() && self.cursor.suffix.is_none())?;
         let settled = self.cursor.settled.get().map_or(0, |settled| settled.length);
         let is_all_taken = seen.sighting.size == self.cursor.offset + settled;
         (is_all_taken && seen.identity == self.cursor.file.identity).then_some(seen.sighting)
