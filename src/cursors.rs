@@ -2,7 +2,7 @@
 
 mod reading;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -60,15 +60,15 @@ pub fn save(disk: &dyn Disk, fold: &Fold) -> io::Result<u64> {
         hasher: blake3::Hasher::new(),
         buffer: Vec::with_capacity(PIECE_BYTES),
     };
-    let mut head = serde_json::to_vec(&Head { version: VERSION, fold })?;
-    head.pop();
-    out.write_all(&head)?;
-    out.write_all(FILES)?;
+    serde_json::to_writer(&mut out.buffer, &Head { version: VERSION, fold })?;
+    out.buffer.pop();
+    out.buffer.extend_from_slice(FILES);
     for (place, file) in fold.files.values().enumerate() {
-        out.write_all(if place == 0 { b"\n" } else { b",\n" })?;
-        row::write(&mut out, file)?;
+        out.buffer.extend_from_slice(if place == 0 { b"\n" } else { b",\n" });
+        row::push(&mut out.buffer, file)?;
+        out.flush_if_full()?;
     }
-    out.write_all(b"\n]")?;
+    out.buffer.extend_from_slice(b"\n]}");
     let bytes = out.finish()?;
     disk.rename(temporary, path)?;
     disk.sync_dir(Path::new(""))?;
@@ -92,6 +92,13 @@ struct Out {
 }
 
 impl Out {
+    fn flush_if_full(&mut self) -> io::Result<()> {
+        if self.buffer.len() < PIECE_BYTES {
+            return Ok(());
+        }
+        self.flush_all_but_one()
+    }
+
     fn flush_all_but_one(&mut self) -> io::Result<()> {
         let ready = self.buffer.len().saturating_sub(1);
         self.hasher.update(&self.buffer[..ready]);
@@ -108,20 +115,6 @@ impl Out {
         self.file.write_at(&tail, self.offset)?;
         self.file.sync()?;
         Ok(self.offset + tail.len() as u64)
-    }
-}
-
-impl Write for Out {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.buffer.len() >= PIECE_BYTES {
-            self.flush_all_but_one()?;
-        }
-        self.buffer.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

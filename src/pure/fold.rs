@@ -273,3 +273,71 @@ impl Fold {
 fn add(sum: &mut u64, more: u64) {
     *sum = sum.saturating_add(more);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pure::entry::{Linked, New};
+    use crate::pure::sighting::Stamp;
+
+    fn new(id: u128) -> Entry {
+        Entry::New(New {
+            file_id: Ulid(id),
+            epoch: 0,
+            session_id: "s".into(),
+            path: "/s.jsonl".into(),
+            path_base64: None,
+            device: 1,
+            inode: 2,
+            btime: None,
+            mtime: Timestamp::UNIX_EPOCH,
+            continues: None,
+            agent: None,
+        })
+    }
+
+    fn noted(offset: u64, seconds: i64) -> Noted {
+        let stamp = Stamp {
+            seconds,
+            nanoseconds: 1,
+        };
+        let sighting = Sighting {
+            size: offset,
+            mtime: stamp,
+            ctime: stamp,
+        };
+        Noted {
+            file_id: Ulid(1),
+            epoch: 0,
+            offset,
+            sighting,
+        }
+    }
+
+    #[test]
+    fn what_a_file_showed_is_noted_where_it_stands_and_goes_with_the_next_fact_about_it() {
+        let mut fold = Fold::default();
+        assert!(!fold.note(&noted(0, 1)), "nobody knows it");
+        fold.apply(&new(1)).unwrap();
+        assert!(!fold.note(&noted(5, 1)), "its lines are not committed");
+        assert!(!fold.note(&Noted {
+            epoch: 1,
+            ..noted(0, 1)
+        }));
+        assert!(fold.note(&noted(0, 1)));
+        assert!(!fold.note(&noted(0, 1)), "that is no news");
+        assert!(fold.note(&noted(0, 2)));
+        let seen = |fold: &Fold| fold.files[&Ulid(1)].seen.0;
+        fold.apply(&new(2)).unwrap();
+        assert_eq!(seen(&fold), Some(noted(0, 2).sighting), "of another file");
+        let linked = Entry::Linked(Linked {
+            file_id: Ulid(1),
+            path: "/other.jsonl".into(),
+            path_base64: None,
+            device: 1,
+            inode: 2,
+        });
+        fold.apply(&linked).unwrap();
+        assert_eq!(seen(&fold), None);
+    }
+}

@@ -1,7 +1,6 @@
 //! How a snapshot writes a file: one array, its places without names, since there is one for each of very many files.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,9 +13,9 @@ use crate::pure::rare::Rare;
 use crate::pure::record::SettledTail;
 use crate::pure::sighting::{CaughtUp, Sighting, Stamp};
 
-/// Writes the row of a file.
-pub fn write(out: &mut impl Write, file: &FileState) -> io::Result<()> {
-    Ok(serde_json::to_writer(out, &Row::of(file))?)
+/// Adds the row of a file.
+pub fn push(out: &mut Vec<u8>, file: &FileState) -> Result<(), serde_json::Error> {
+    serde_json::to_writer(out, &Row::of(file))
 }
 
 /// Reads the row of a file.

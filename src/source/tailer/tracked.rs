@@ -155,10 +155,12 @@ impl Tracked {
             sighting,
         };
         self.seen = Some(seen);
-        (self.size, self.cursor.size_seen) = (sighting.size, sighting.size);
         if self.proven().is_none() {
             self.seen = None;
-        } else if sighting.size > self.cursor.offset {
+            return;
+        }
+        (self.size, self.cursor.size_seen) = (sighting.size, sighting.size);
+        if sighting.size > self.cursor.offset {
             self.settle_tried = self.seen.into();
         }
     }
