@@ -42,11 +42,15 @@ impl Meddler for Opened {
     fn change(&self, mut stat: Stat) -> Stat {
         if self.still.load(Ordering::SeqCst) {
             let seconds = self.still_at.load(Ordering::SeqCst).cast_signed();
-            let stamp = Stamp {
+            stat.ctime = Stamp {
                 seconds,
                 nanoseconds: 0,
             };
-            (stat.mtime, stat.ctime) = (stamp, stamp);
+            // Set back by whoever changed it.
+            stat.mtime = Stamp {
+                seconds: 0,
+                nanoseconds: 0,
+            };
         }
         stat
     }
@@ -249,11 +253,36 @@ fn a_change_within_the_tick_of_the_last_look_is_found_by_the_next_start() {
         .write_at(b"two", 0)
         .unwrap();
     assert_eq!(home.next_run().0, "two\n", "it shows the same times, and was opened");
-    // Once it was looked at after the tick, it may be believed, when it is not of the last minute any more.
+    // Once it was looked at after the tick, it may be believed.
     home.clock.pass(RACY);
     home.opens();
     assert_eq!(home.next_run(), (String::new(), 1));
+    assert_eq!(home.next_run(), (String::new(), 0));
+}
+
+#[test]
+fn a_file_that_was_written_in_the_last_minute_is_opened_and_stays_so() {
+    let home = Home::with(&[]);
+    append(&home.path("a.jsonl"), "1\n");
+    let now = tailspool::clock::Clock::utc(&*home.clock);
+    set_modified(&home.path("a.jsonl"), now.into());
+    home.clock.pass(RACY);
+    home.run();
+    assert_eq!((drained(&home.disk), home.opens()), ("1\n".into(), 1));
+    let mut pipeline = home.start();
+    pipeline.look().unwrap();
+    assert_eq!(home.opens(), 1);
+    // Its handle is kept: what is written to it after it lost its name is read.
+    let mut writer = OpenOptions::new().append(true).open(home.path("a.jsonl")).unwrap();
+    fs::remove_file(home.path("a.jsonl")).unwrap();
+    writer.write_all(b"2\n").unwrap();
+    pipeline.look().unwrap();
+    Home::stop(pipeline);
+    assert_eq!(drained(&home.disk), "2\n");
+    append(&home.path("b.jsonl"), "3\n");
     home.clock.pass(HOT_WINDOW);
+    home.run();
+    home.opens();
     assert_eq!(home.next_run(), (String::new(), 0));
 }
 
@@ -312,9 +341,9 @@ fn after_a_crash_only_what_the_snapshot_does_not_know_is_opened() {
 #[test]
 fn a_snapshot_of_many_pieces_comes_back_whole() {
     let home = Home::with(&[]);
-    let long = "d".repeat(200);
+    let stem = "d".repeat(200);
     for directory in 0..4 {
-        let directory = home.path(&format!("{long}-{directory}"));
+        let directory = home.path(&format!("{stem}-{directory}"));
         fs::create_dir(&directory).unwrap();
         for file in 0..1500 {
             let mut log = File::create(directory.join(format!("{file}.jsonl"))).unwrap();

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
+use std::thread::ScopedJoinHandle;
 
 use serde::Deserialize;
 
@@ -104,7 +105,7 @@ fn all_files(body: &mut Body<'_>) -> io::Result<(Parsed, Parsed)> {
         }
         drop(pieces);
         // Without a second thread all of it is ours.
-        let theirs = worker.map_or_else(|_| Ok(Vec::new()), |worker| worker.join());
+        let theirs = worker.map_or_else(|_| Ok(Vec::new()), ScopedJoinHandle::join);
         let theirs = theirs.map_err(|_| io::Error::other("the thread that parsed it has ended"))?;
         Ok((ours, theirs))
     })

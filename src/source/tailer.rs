@@ -143,7 +143,7 @@ pub struct Tailer {
     roots: Vec<WatchedRoot>,
     table: Table,
     /// Committed cursors whose root is not there yet.
-    unresumed: Vec<Box<FileState>>,
+    unresumed: Vec<FileState>,
     hot: BTreeSet<Ulid>,
     /// The files that their paths do not show any more and that are followed on.
     formers: BTreeSet<Ulid>,
@@ -271,7 +271,7 @@ impl Tailer {
             worked_bytes: 0,
         };
         tailer.table.reserve(fold.files.len());
-        tailer.resume(fold.files.values().collect());
+        tailer.resume(fold.files.values().map(|state| &**state).collect());
         Ok(tailer)
     }
 

@@ -22,7 +22,7 @@ use crate::source::{EventSink, Fact, Noticing, Verdict, WatchedPath};
 impl Tailer {
     /// Takes up the cursors of the files below the roots that are there. Those of the others wait, and those of what is
     /// not watched this time are kept as those of gone files are: a file that stands in a root by now goes on there.
-    pub(super) fn resume<S: Borrow<Box<FileState>>>(&mut self, mut states: Vec<S>) {
+    pub(super) fn resume<S: Borrow<FileState>>(&mut self, mut states: Vec<S>) {
         // Where there are two at a path, the one that comes last counts. Of gone files it is the one that was told of
         // last. Of followed ones it is the one that came there last: the other went where it could not be looked at, or
         // a crash came between the moves of a chain of renames.

@@ -129,6 +129,15 @@ impl Paths {
     }
 }
 
+/// How a file counts in the sums of the table.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counted {
+    /// What it came to when it was counted.
+    sums: Sums,
+    /// It is to be counted anew.
+    is_touched: bool,
+}
+
 /// Files by id; paths and inodes lead to them.
 #[derive(Default)]
 pub(super) struct Table {
@@ -160,7 +169,7 @@ impl Table {
     /// It counts anew from the next [`Self::sums`] on.
     pub(super) fn get_mut(&mut self, id: Ulid) -> Option<&mut Tracked> {
         let tracked = self.files.get_mut(&id)?;
-        if !std::mem::replace(&mut tracked.is_touched, true) {
+        if !std::mem::replace(&mut tracked.counted.is_touched, true) {
             self.touched.push(id);
         }
         Some(tracked)
@@ -178,12 +187,12 @@ impl Table {
             let Some(tracked) = self.files.get_mut(&id) else {
                 continue;
             };
-            tracked.is_touched = false;
             let now = Sums {
                 size: tracked.size,
                 backlog: tracked.backlog_bytes(),
             };
-            let before = std::mem::replace(&mut tracked.counted, now);
+            let before = std::mem::take(&mut tracked.counted).sums;
+            tracked.counted.sums = now;
             self.sums.size = self.sums.size - before.size + now.size;
             self.sums.backlog = self.sums.backlog - before.backlog + now.backlog;
         }
@@ -196,7 +205,10 @@ impl Table {
 
     fn add(&mut self, mut tracked: Box<Tracked>) {
         let id = tracked.cursor.file.file_id;
-        (tracked.counted, tracked.is_touched) = (Sums::default(), true);
+        tracked.counted = Counted {
+            is_touched: true,
+            ..Counted::default()
+        };
         self.touched.push(id);
         self.files.insert(id, tracked);
     }
@@ -228,7 +240,7 @@ impl Table {
         if tracked.cursor.file.path.as_os_str().as_bytes() != path {
             return None;
         }
-        if tracked.size != size && !std::mem::replace(&mut tracked.is_touched, true) {
+        if tracked.size != size && !std::mem::replace(&mut tracked.counted.is_touched, true) {
             self.touched.push(at.file);
         }
         tracked.size = size;
@@ -291,8 +303,8 @@ impl Table {
     /// Takes a file out, to be placed again.
     pub(super) fn take(&mut self, id: Ulid) -> Option<Tracked> {
         let tracked = self.files.remove(&id)?;
-        self.sums.size -= tracked.counted.size;
-        self.sums.backlog -= tracked.counted.backlog;
+        self.sums.size -= tracked.counted.sums.size;
+        self.sums.backlog -= tracked.counted.sums.backlog;
         self.forget_inode(&tracked.cursor);
         Some(*tracked)
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use log::Level;
 
-use super::table::{Key, Sums};
+use super::table::{Counted, Key};
 use crate::error::Error;
 use crate::limits::{LARGE_GROWTH_BYTES, TAIL_SETTLE};
 use crate::pure::identity::Identity;
@@ -48,10 +48,7 @@ pub(super) struct Tracked {
     pub(super) recheck: Option<Box<Recheck>>,
     /// The last walk in which its path showed it.
     pub(super) shown: u64,
-    /// What it came to when the table counted it.
-    pub(super) counted: Sums,
-    /// It is to be counted anew.
-    pub(super) is_touched: bool,
+    pub(super) counted: Counted,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +86,7 @@ impl Tracked {
             ends: false,
             recheck: None,
             shown: 0,
-            counted: Sums::default(),
-            is_touched: false,
+            counted: Counted::default(),
         }
     }
 
