@@ -22,7 +22,7 @@ type Parsed = Vec<(usize, Result<Files, String>)>;
 
 /// What a snapshot holds; None when it is one of an earlier version.
 ///
-/// The error inside says why it is damaged. All of it was read then, and its checksum was not the only thing to be wrong.
+/// The error inside says why it is damaged.
 pub(super) fn read(from: &mut dyn Read) -> io::Result<Result<Option<Fold>, String>> {
     let mut body = Body::of(from);
     body.fill()?;
