@@ -151,7 +151,7 @@ fn run(file: &FileState, batch: Ulid, nth: u64) -> Entry {
     Entry::Captured(Captured {
         file_id: file.file_id,
         epoch: 0,
-        session_id: file.session_id.clone(),
+        session_id: file.session_id().into_owned(),
         path: file.path.clone(),
         path_base64: None,
         device: file.device,

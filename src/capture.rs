@@ -127,6 +127,8 @@ struct SnapshotPace {
     commit: u64,
     ledger_bytes: u64,
     snapshot_bytes: u64,
+    /// Something was noted of files, and nothing committed since.
+    is_behind: bool,
 }
 
 /// What this capture has committed since it was opened.
@@ -192,6 +194,7 @@ impl Capture {
                 commit: if behind_bytes == 0 { fold.commit } else { 0 },
                 ledger_bytes: behind_bytes,
                 snapshot_bytes: 0,
+                is_behind: false,
             },
             encoder: Encoder::new(options.overlap),
             opened,
@@ -272,6 +275,9 @@ impl Capture {
         self.finish()?;
         self.open.close_run();
         if self.open.is_empty() {
+            for noted in std::mem::take(&mut self.open.noted) {
+                self.snapshot.is_behind |= self.fold.note(&noted);
+            }
             return Ok(());
         }
         self.commit_open()
@@ -283,7 +289,7 @@ impl Capture {
         self.commit()?;
         // What the first one made room for by dropping is told in the ledger.
         self.commit()?;
-        if self.fold.commit > self.snapshot.commit {
+        if self.fold.commit > self.snapshot.commit || self.snapshot.is_behind {
             self.write_snapshot();
         }
         self.lock.clear();

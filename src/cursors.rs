@@ -1,41 +1,41 @@
 //! `cursors.json`: a snapshot of the fold, so that a start need not read the whole ledger.
 
-use std::io::{self, Write};
+mod reading;
+
+use std::io;
 use std::path::Path;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::disk::{self, Disk, DiskFile, Loaded};
 use crate::error::Error;
 use crate::home::{CURSORS, CURSORS_TMP};
 use crate::limits::PIECE_BYTES;
-use crate::pure::fold::Fold;
+use crate::pure::fold::{Fold, row};
 
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 const CHECKSUM_KEY: &[u8] = br#","checksum":""#;
 const TAIL_BYTES: usize = CHECKSUM_KEY.len() + 64 + b"\"}\n".len();
 
+/// What stands between the rest and the files.
+const FILES: &[u8] = br#","files":["#;
+
 #[derive(Serialize)]
-struct Written<'a> {
+struct Head<'a> {
     version: u64,
     #[serde(flatten)]
     fold: &'a Fold,
 }
 
-#[derive(Deserialize)]
-struct Version {
-    version: u64,
-}
-
 /// Reads the snapshot, and leaves it alone whatever it is.
 pub fn load(disk: &dyn Disk) -> Result<Loaded<Fold>, Error> {
-    disk::load(disk, Path::new(CURSORS), parse).map(without_older)
+    disk::load(disk, Path::new(CURSORS), reading::read).map(without_older)
 }
 
 /// Reads the snapshot for a watcher, and moves it aside when it is damaged.
 pub fn load_or_move_aside(disk: &dyn Disk, now: Timestamp) -> Result<Loaded<Fold>, Error> {
-    disk::load_or_move_aside(disk, Path::new(CURSORS), now, "cursors.rebuilt", parse).map(without_older)
+    disk::load_or_move_aside(disk, Path::new(CURSORS), now, "cursors.rebuilt", reading::read).map(without_older)
 }
 
 /// A snapshot of an earlier version holds too little. The ledger has it all: it counts as none.
@@ -44,27 +44,6 @@ fn without_older(loaded: Loaded<Option<Fold>>) -> Loaded<Fold> {
         Loaded::Sound(Some(fold)) => Loaded::Sound(fold),
         Loaded::Sound(None) | Loaded::Missing => Loaded::Missing,
         Loaded::Damaged(why) => Loaded::Damaged(why),
-    }
-}
-
-/// None when it is one of an earlier version.
-fn parse(bytes: &[u8]) -> Result<Option<Fold>, String> {
-    let body = bytes.len().checked_sub(TAIL_BYTES).ok_or("it is too short")?;
-    let (body, tail) = bytes.split_at(body);
-    let checksum = tail
-        .strip_prefix(CHECKSUM_KEY)
-        .and_then(|tail| tail.strip_suffix(b"\"}\n"));
-    let checksum = checksum.ok_or("it does not end with its checksum")?;
-    if blake3::hash(body).to_hex().as_bytes() != checksum {
-        return Err("its checksum does not hold".into());
-    }
-    let Version { version } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    match version {
-        VERSION => serde_json::from_slice(bytes)
-            .map(Some)
-            .map_err(|error| error.to_string()),
-        1..VERSION => Ok(None),
-        _ => Err(format!("its version is {version}, and {VERSION} is known")),
     }
 }
 
@@ -81,7 +60,15 @@ pub fn save(disk: &dyn Disk, fold: &Fold) -> io::Result<u64> {
         hasher: blake3::Hasher::new(),
         buffer: Vec::with_capacity(PIECE_BYTES),
     };
-    serde_json::to_writer(&mut out, &Written { version: VERSION, fold })?;
+    serde_json::to_writer(&mut out.buffer, &Head { version: VERSION, fold })?;
+    out.buffer.pop();
+    out.buffer.extend_from_slice(FILES);
+    for (place, file) in fold.files.values().enumerate() {
+        out.buffer.extend_from_slice(if place == 0 { b"\n" } else { b",\n" });
+        row::push(&mut out.buffer, file)?;
+        out.flush_if_full()?;
+    }
+    out.buffer.extend_from_slice(b"\n]}");
     let bytes = out.finish()?;
     disk.rename(temporary, path)?;
     disk.sync_dir(Path::new(""))?;
@@ -105,6 +92,13 @@ struct Out {
 }
 
 impl Out {
+    fn flush_if_full(&mut self) -> io::Result<()> {
+        if self.buffer.len() < PIECE_BYTES {
+            return Ok(());
+        }
+        self.flush_all_but_one()
+    }
+
     fn flush_all_but_one(&mut self) -> io::Result<()> {
         let ready = self.buffer.len().saturating_sub(1);
         self.hasher.update(&self.buffer[..ready]);
@@ -121,20 +115,6 @@ impl Out {
         self.file.write_at(&tail, self.offset)?;
         self.file.sync()?;
         Ok(self.offset + tail.len() as u64)
-    }
-}
-
-impl Write for Out {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.buffer.len() >= PIECE_BYTES {
-            self.flush_all_but_one()?;
-        }
-        self.buffer.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -164,7 +144,7 @@ mod tests {
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
-            assert!(parse(&flipped).is_err(), "byte {at}");
+            assert!(reading::read(&mut &flipped[..]).unwrap().is_err(), "byte {at}");
         }
     }
 }

@@ -77,7 +77,7 @@ impl Session {
         let last_line_at = last.map(|last| last.min(file.mtime));
         let begun = file.btime.into_iter().chain(first).chain(last_line_at).min();
         Self {
-            session_id: file.session_id.clone(),
+            session_id: file.session_id().into_owned(),
             agent: file.agent.clone(),
             project: file.cwd.clone().or_else(|| project_by_path(file, fold)),
             lines: file.captured_lines,

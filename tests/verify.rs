@@ -823,6 +823,6 @@ fn a_cursor_that_was_set_back_and_its_checksum_made_right_is_found_by_its_file()
         assert_eq!(found["kind"], "snapshot", "{what}");
         assert!(found["what"].as_str().unwrap().contains(&id), "{what}: {found:#}");
     };
-    set_back("the offset", "\"offset\":14,", "\"offset\":8,");
-    set_back("the line", "\"line\":3,", "\"line\":2,");
+    set_back("the offset", "[0,3,14]", "[0,3,8]");
+    set_back("the line", "[0,3,14]", "[0,2,14]");
 }

@@ -90,6 +90,9 @@ impl Capture {
             }
         }
         self.fold.seal(&done.commit, done.mark);
+        for noted in &batch.noted {
+            self.fold.note(noted);
+        }
         let (number, lines, records) = (done.commit.commit, done.commit.lines, batch.records);
         log::info!("commit {number}: {records} records, {lines} ledger lines");
         for (records, bytes) in done.files {
@@ -127,6 +130,7 @@ impl Capture {
             Ok(bytes) => {
                 self.snapshot = SnapshotPace {
                     commit: self.fold.commit,
+                    is_behind: false,
                     ledger_bytes: 0,
                     snapshot_bytes: bytes,
                 };

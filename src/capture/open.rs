@@ -15,6 +15,7 @@ use crate::event::Event;
 use crate::limits::{CWD_LINES_MAX, IDLE_ROOM_BYTES};
 use crate::pure::cwd::cwd;
 use crate::pure::entry::{Captured, Entry};
+use crate::pure::fold::Noted;
 use crate::pure::identity::Evidence;
 use crate::pure::lines::{Line, Lines};
 use crate::pure::name::Batch;
@@ -30,6 +31,8 @@ pub(super) struct OpenBatch {
     pub(super) records: u32,
     pub(super) entries: Vec<Entry>,
     pub(super) events: Vec<Event>,
+    /// What files showed of which everything was taken by then.
+    pub(super) noted: Vec<Noted>,
     first: Option<Ulid>,
     run: Option<Run>,
     layout: Layout,
@@ -313,6 +316,7 @@ impl OpenBatch {
         self.text.give_room_back();
         self.entries.shrink_to(IDLE_ROOM_BYTES / size_of::<Entry>());
         self.events.shrink_to(IDLE_ROOM_BYTES / size_of::<Event>());
+        self.noted.shrink_to(IDLE_ROOM_BYTES / size_of::<Noted>());
     }
 
     /// This batch, which could not be committed, with what came after it.
@@ -328,6 +332,7 @@ impl OpenBatch {
         self.text = self.text.joined(next.text)?;
         self.entries.append(&mut next.entries);
         self.events.append(&mut next.events);
+        self.noted.append(&mut next.noted);
         self.records += next.records;
         self.first = self.first.or(next.first);
         self.run = next.run;
@@ -338,6 +343,7 @@ impl OpenBatch {
         self.text.clear();
         self.entries.clear();
         self.events.clear();
+        self.noted.clear();
         self.records = 0;
         (self.first, self.run) = (None, None);
     }

@@ -15,8 +15,10 @@ use crate::event::Event;
 use crate::ledger::history;
 use crate::limits::{CWD_LINES_MAX, READ_BYTES};
 use crate::pure::chain::Chain;
+use crate::pure::fold::Noted;
 use crate::pure::lines::{Line, lines};
 use crate::pure::record::{Ending, LogFile};
+use crate::pure::sighting::Sighting;
 use crate::show::Shown;
 use crate::source::object::{is_long_object, is_object};
 use crate::source::{
@@ -159,6 +161,21 @@ impl EventSink for Capture {
             history(&*self.disk, file.file_id, told, |entry| chain.apply(entry))?;
         }
         Ok(Some(chain))
+    }
+
+    fn caught_up(&mut self, file: &LogFile, offset: u64, sighting: Sighting) {
+        let noted = Noted {
+            file_id: file.file_id,
+            epoch: file.epoch,
+            offset,
+            sighting,
+        };
+        // Only what is durable by then may be noted of it.
+        if self.open.is_empty() && !self.background.is_at_work() {
+            self.snapshot.is_behind |= self.fold.note(&noted);
+        } else {
+            self.open.noted.push(noted);
+        }
     }
 }
 

@@ -20,18 +20,15 @@ pub enum Loaded<T> {
     Sound(T),
 }
 
-/// Reads a file. What `parse` refuses is damage; a file that cannot be read is not damaged, it is an error.
+/// Reads a file to its end. What `read` refuses, in its inner result, is damage; a file that cannot be read is not
+/// damaged, it is an error.
 pub fn load<T>(
     disk: &dyn Disk,
     path: &Path,
-    parse: impl FnOnce(&[u8]) -> Result<T, String>,
+    read: impl FnOnce(&mut dyn Read) -> io::Result<Result<T, String>>,
 ) -> Result<Loaded<T>, Error> {
-    let mut bytes = Vec::new();
-    let read = disk
-        .read_from(path, 0)
-        .and_then(|mut reader| reader.read_to_end(&mut bytes));
-    match read {
-        Ok(_) => Ok(parse(&bytes).map_or_else(Loaded::Damaged, Loaded::Sound)),
+    match disk.read_from(path, 0).and_then(|mut reader| read(&mut *reader)) {
+        Ok(content) => Ok(content.map_or_else(Loaded::Damaged, Loaded::Sound)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Loaded::Missing),
         Err(cause) => Err(Error::io("cannot read", disk.show(path), cause)),
     }
@@ -45,9 +42,9 @@ pub fn load_or_move_aside<T>(
     path: &Path,
     now: Timestamp,
     code: &str,
-    parse: impl FnOnce(&[u8]) -> Result<T, String>,
+    read: impl FnOnce(&mut dyn Read) -> io::Result<Result<T, String>>,
 ) -> Result<Loaded<T>, Error> {
-    let loaded = load(disk, path, parse)?;
+    let loaded = load(disk, path, read)?;
     if let Loaded::Damaged(why) = &loaded {
         let aside = move_aside(disk, path, now)?;
         log::warn!(code = code, cause = why.as_str();
@@ -112,8 +109,10 @@ mod tests {
 
     fn numbers(disk: &dyn Disk) -> Result<Loaded<Vec<u32>>, Error> {
         let now = "2026-01-02T03:04:05Z".parse().unwrap();
-        load_or_move_aside(disk, Path::new(PATH), now, "test.damaged", |bytes| {
-            serde_json::from_slice(bytes).map_err(|error| error.to_string())
+        load_or_move_aside(disk, Path::new(PATH), now, "test.damaged", |reader| {
+            let mut bytes = Vec::new();
+            reader.read_to_end(&mut bytes)?;
+            Ok(serde_json::from_slice(&bytes).map_err(|error| error.to_string()))
         })
     }
 

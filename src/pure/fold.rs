@@ -9,8 +9,10 @@ use ulid::Ulid;
 use crate::pure::commit::Commit;
 use crate::pure::entry::{Entry, Settled};
 use crate::pure::record::SettledTail;
+use crate::pure::sighting::{CaughtUp, Sighting};
 
 mod file;
+pub mod row;
 
 use file::Place;
 pub use file::{FileState, Presence, Told};
@@ -22,6 +24,19 @@ pub struct Mark {
     pub segment: u32,
     /// Bytes into it.
     pub offset: u64,
+}
+
+/// What a file showed when everything of it up to an offset was captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Noted {
+    /// Which file.
+    pub file_id: Ulid,
+    /// Its epoch then.
+    pub epoch: u64,
+    /// The byte after its last captured line.
+    pub offset: u64,
+    /// What it showed.
+    pub sighting: Sighting,
 }
 
 /// Everything that was committed, added up.
@@ -46,7 +61,7 @@ pub struct Fold {
     /// How often a file came to a path.
     pub places: u64,
     /// Every file that was ever followed. Boxed: a tree whose keys rise is half empty.
-    #[serde(with = "by_id")]
+    #[serde(skip)]
     pub files: BTreeMap<Ulid, Box<FileState>>,
     /// The files of facts that are not sealed yet.
     #[serde(skip)]
@@ -236,9 +251,21 @@ impl Fold {
         self.ulid_high_water = self.ulid_high_water.max(ulid.unwrap_or(Ulid::nil()));
     }
 
+    /// Notes what a file showed, if it stands where it stood when everything of it was captured. Whether that is news.
+    pub fn note(&mut self, seen: &Noted) -> bool {
+        let file = self.files.get_mut(&seen.file_id);
+        let Some(file) = file.filter(|file| (file.epoch, file.offset) == (seen.epoch, seen.offset)) else {
+            return false;
+        };
+        file.seen.0.replace(seen.sighting) != Some(seen.sighting)
+    }
+
+    /// A file about which something is told: what it showed before says nothing any more.
     fn file(&mut self, file_id: Ulid) -> Result<&mut FileState, String> {
         let file = self.files.get_mut(&file_id).map(|file| &mut **file);
-        file.ok_or_else(|| format!("file {file_id} was never begun"))
+        let file = file.ok_or_else(|| format!("file {file_id} was never begun"))?;
+        file.seen = CaughtUp::default();
+        Ok(file)
     }
 }
 
@@ -247,20 +274,70 @@ fn add(sum: &mut u64, more: u64) {
     *sum = sum.saturating_add(more);
 }
 
-mod by_id {
-    use std::collections::BTreeMap;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pure::entry::{Linked, New};
+    use crate::pure::sighting::Stamp;
 
-    use serde::{Deserialize, Deserializer, Serializer};
-    use ulid::Ulid;
-
-    use super::FileState;
-
-    pub(super) fn serialize<S: Serializer>(files: &BTreeMap<Ulid, Box<FileState>>, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(files.values())
+    fn new(id: u128) -> Entry {
+        Entry::New(New {
+            file_id: Ulid(id),
+            epoch: 0,
+            session_id: "s".into(),
+            path: "/s.jsonl".into(),
+            path_base64: None,
+            device: 1,
+            inode: 2,
+            btime: None,
+            mtime: Timestamp::UNIX_EPOCH,
+            continues: None,
+            agent: None,
+        })
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Ulid, Box<FileState>>, D::Error> {
-        let files = Vec::<Box<FileState>>::deserialize(from)?;
-        Ok(files.into_iter().map(|file| (file.file_id, file)).collect())
+    fn noted(offset: u64, seconds: i64) -> Noted {
+        let stamp = Stamp {
+            seconds,
+            nanoseconds: 1,
+        };
+        let sighting = Sighting {
+            size: offset,
+            mtime: stamp,
+            ctime: stamp,
+        };
+        Noted {
+            file_id: Ulid(1),
+            epoch: 0,
+            offset,
+            sighting,
+        }
+    }
+
+    #[test]
+    fn what_a_file_showed_is_noted_where_it_stands_and_goes_with_the_next_fact_about_it() {
+        let mut fold = Fold::default();
+        assert!(!fold.note(&noted(0, 1)), "nobody knows it");
+        fold.apply(&new(1)).unwrap();
+        assert!(!fold.note(&noted(5, 1)), "its lines are not committed");
+        assert!(!fold.note(&Noted {
+            epoch: 1,
+            ..noted(0, 1)
+        }));
+        assert!(fold.note(&noted(0, 1)));
+        assert!(!fold.note(&noted(0, 1)), "that is no news");
+        assert!(fold.note(&noted(0, 2)));
+        let seen = |fold: &Fold| fold.files[&Ulid(1)].seen.0;
+        fold.apply(&new(2)).unwrap();
+        assert_eq!(seen(&fold), Some(noted(0, 2).sighting), "of another file");
+        let linked = Entry::Linked(Linked {
+            file_id: Ulid(1),
+            path: "/other.jsonl".into(),
+            path_base64: None,
+            device: 1,
+            inode: 2,
+        });
+        fold.apply(&linked).unwrap();
+        assert_eq!(seen(&fold), None);
     }
 }

@@ -101,15 +101,32 @@ impl Evidence {
 
 /// A hash as 64 hex digits.
 pub(crate) mod hex {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::fmt;
+
+    use serde::de::{Error, Visitor};
+    use serde::{Deserializer, Serializer};
 
     pub(crate) fn serialize<S: Serializer>(hash: &blake3::Hash, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&hash.to_hex())
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<blake3::Hash, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
-        blake3::Hash::from_hex(text.as_bytes()).map_err(D::Error::custom)
+        from.deserialize_str(Digits)
+    }
+
+    /// The digits are looked at where they stand: there are many, and a copy of each would cost more than they do.
+    struct Digits;
+
+    impl Visitor<'_> for Digits {
+        type Value = blake3::Hash;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("64 hex digits")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+            blake3::Hash::from_hex(text.as_bytes()).map_err(E::custom)
+        }
     }
 }
 

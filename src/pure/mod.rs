@@ -13,6 +13,7 @@ pub mod rare;
 pub mod record;
 pub mod role;
 pub mod scrub;
+pub mod sighting;
 pub mod step;
 pub mod swar;
 pub mod ulids;

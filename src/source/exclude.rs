@@ -116,7 +116,7 @@ impl Exclude {
             let named = std::path::absolute(&root.spec.path).unwrap_or_default();
             self.whole.is_match(root.resolved.join(relative)) || self.whole.is_match(named.join(relative))
         };
-        self.below.is_match(relative) || (!self.whole.is_empty() && whole())
+        !self.is_empty() && (self.below.is_match(relative) || (!self.whole.is_empty() && whole()))
     }
 
     /// Whether an absolute path is, whatever its root is: with one that might be, it counts as one that is.

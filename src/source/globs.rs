@@ -18,7 +18,7 @@ impl Globs {
     /// Whether the file at this path below its root is a log.
     pub fn is_match(&self, relative: impl AsRef<Path>) -> bool {
         let relative = relative.as_ref();
-        self.taken.is_match(relative) && !self.left_out.is_match(relative)
+        self.taken.is_match(relative) && (self.left_out.is_empty() || !self.left_out.is_match(relative))
     }
 }
 

@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::pure::chain::{Chain, Kept};
 use crate::pure::identity::{Evidence, Identity, Window};
 use crate::pure::record::{LogFile, SettledTail};
+use crate::pure::sighting::Sighting;
 use crate::pure::step::Reason;
 use crate::wake::StopSignal;
 use ulid::Ulid;
@@ -82,6 +83,13 @@ pub trait EventSink {
     /// What stands captured of a file, everything that was taken included; None when it cannot be told now, and
     /// must be asked again. A sink that keeps no history tells of none, and then nothing is known to stand.
     fn chain(&mut self, file: &LogFile) -> Result<Option<Chain>, Error>;
+
+    /// Everything of a file up to its end, at `offset` or with the last line that was settled there, was taken, and it
+    /// showed this then. Whoever keeps that, once what was taken before is durable, spares the next source a look into
+    /// the file; others need not.
+    fn caught_up(&mut self, file: &LogFile, offset: u64, sighting: Sighting) {
+        let _ = (file, offset, sighting);
+    }
 }
 
 /// Whether a sink took what it was given.

@@ -247,7 +247,7 @@ impl Tailer {
             files_max: options.files_max,
             roots,
             table: Table::default(),
-            unresumed: fold.files.values().map(|state| (**state).clone()).collect(),
+            unresumed: Vec::new(),
             hot: BTreeSet::new(),
             formers: BTreeSet::new(),
             former_at: BTreeMap::new(),
@@ -270,7 +270,8 @@ impl Tailer {
             adopted: BTreeMap::new(),
             worked_bytes: 0,
         };
-        tailer.resume();
+        tailer.table.reserve(fold.files.len());
+        tailer.resume(fold.files.values().map(|state| &**state).collect());
         Ok(tailer)
     }
 
@@ -296,6 +297,7 @@ impl Tailer {
             };
             self.end_surplus();
         }
+        self.table.count();
         if self.work.is_empty() && !self.tell_first_passes(sink)? {
             refused = true;
         }
@@ -366,10 +368,8 @@ impl Tailer {
             at_work: !self.work.is_empty(),
             ..Overview::default()
         };
-        for tracked in self.table.files.values() {
-            overview.bytes += tracked.size;
-            overview.backlog_bytes += tracked.backlog_bytes();
-        }
+        let sums = self.table.sums();
+        (overview.bytes, overview.backlog_bytes) = (sums.size, sums.backlog);
         // Found and not begun yet.
         for (_, queued) in self
             .queued

@@ -7,11 +7,11 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use jiff::Timestamp;
-
 pub use os::OsTree;
 
 use crate::pure::identity::Identity;
+use crate::pure::sighting::Sighting;
+pub use crate::pure::sighting::Stamp;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,28 +24,6 @@ pub enum Kind {
     Symlink,
     /// Something else.
     Other,
-}
-
-/// Seconds and nanoseconds, as the filesystem gave them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
-    /// Since 1970.
-    pub seconds: i64,
-    /// Below one second.
-    pub nanoseconds: u32,
-}
-
-impl Stamp {
-    /// As a time; a filesystem's nonsense becomes the nearest time there is.
-    pub fn timestamp(self) -> Timestamp {
-        let nanoseconds = i32::try_from(self.nanoseconds).unwrap_or(0);
-        let nearest = if self.seconds < 0 {
-            Timestamp::MIN
-        } else {
-            Timestamp::MAX
-        };
-        Timestamp::new(self.seconds, nanoseconds).unwrap_or(nearest)
-    }
 }
 
 /// What `stat` says.
@@ -63,6 +41,17 @@ pub struct Stat {
     pub mtime: Stamp,
     /// Last change of anything.
     pub ctime: Stamp,
+}
+
+impl Stat {
+    /// What changes whenever the file does.
+    pub fn sighting(&self) -> Sighting {
+        Sighting {
+            size: self.size,
+            mtime: self.mtime,
+            ctime: self.ctime,
+        }
+    }
 }
 
 /// Calls `each` with the name and, if the directory tells it, the kind of an entry.

@@ -103,6 +103,7 @@ fn forged(sandbox: &Sandbox, outside: &Path, way: &str, text: &str) -> String {
     let (ours, theirs) = (fs::metadata(&log).unwrap().ino(), fs::metadata(outside).unwrap().ino());
     text.replace(log.to_str().unwrap(), way)
         .replace(&format!("\"inode\":{ours}"), &format!("\"inode\":{theirs}"))
+        .replace(&format!(",{ours},["), &format!(",{theirs},["))
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the ledger says of one file.
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,18 +13,16 @@ use crate::pure::entry::{Captured, New, Rotate, Truncate};
 use crate::pure::identity::{Evidence, Identity, Window};
 use crate::pure::rare::Rare;
 use crate::pure::record::{SettledTail, path_from_text};
+use crate::pure::sighting::CaughtUp;
 
 /// What is known of one file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FileState {
     /// Which file.
     pub file_id: Ulid,
-    /// Its stem.
-    pub session_id: String,
     /// Its path, as text.
     pub path: String,
     /// The exact path when it is not UTF-8.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_base64: Option<String>,
     /// Device, of the identity.
     pub device: u64,
@@ -42,16 +41,12 @@ pub struct FileState {
     /// Null at offset 0.
     pub guard: Option<Window>,
     /// What still stands behind a stretch that is being read again.
-    #[serde(default, skip_serializing_if = "Rare::is_none")]
     pub suffix: Rare<Suffix>,
     /// The last line, captured before it had a newline.
-    #[serde(default, skip_serializing_if = "Rare::is_none")]
     pub settled: Rare<SettledTail>,
     /// Other paths that were noted as showing it, as text.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<String>,
     /// Where in the ledger it is told of.
-    #[serde(default)]
     pub told: Option<Told>,
     /// Which of all the times that a file came to a path was its last one.
     pub placed: u64,
@@ -69,10 +64,12 @@ pub struct FileState {
     pub lines_at: Option<(Timestamp, Timestamp)>,
     /// Whether it is still there.
     pub state: Presence,
+    /// What it showed when everything of it had been captured.
+    pub seen: CaughtUp,
 }
 
 /// A stretch of the ledger that holds every line of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Told {
     /// Where the commit before the first of them ends.
     pub from: Mark,
@@ -112,6 +109,12 @@ impl FileState {
         })
     }
 
+    /// The stem of its path.
+    #[must_use]
+    pub fn session_id(&self) -> Cow<'_, str> {
+        Path::new(&self.path).file_stem().unwrap_or_default().to_string_lossy()
+    }
+
     /// Its path; None when the state is damaged.
     #[must_use]
     pub fn path(&self) -> Option<PathBuf> {
@@ -122,7 +125,6 @@ impl FileState {
     pub(super) fn at(place: &Place<'_>, placed: u64) -> Self {
         Self {
             file_id: place.file_id,
-            session_id: place.session_id.to_owned(),
             path: place.path.to_owned(),
             path_base64: place.path_base64.cloned(),
             device: place.identity.device,
@@ -145,13 +147,13 @@ impl FileState {
             mtime: place.mtime,
             lines_at: None,
             state: Presence::Followed,
+            seen: CaughtUp::default(),
         }
     }
 
     /// It stands there from now on.
     pub(super) fn move_to(&mut self, place: &Place<'_>, placed: u64) {
         self.placed = placed;
-        place.session_id.clone_into(&mut self.session_id);
         place.path.clone_into(&mut self.path);
         self.path_base64 = place.path_base64.cloned();
         let Identity { device, inode, btime } = place.identity;
@@ -239,7 +241,6 @@ impl FileState {
 pub(super) struct Place<'a> {
     pub(super) file_id: Ulid,
     pub(super) epoch: u64,
-    session_id: &'a str,
     path: &'a str,
     path_base64: Option<&'a String>,
     identity: Identity,
@@ -253,7 +254,6 @@ impl<'a> From<&'a New> for Place<'a> {
         Self {
             file_id: new.file_id,
             epoch: new.epoch,
-            session_id: &new.session_id,
             path: &new.path,
             path_base64: new.path_base64.as_ref(),
             identity: Identity {
@@ -273,7 +273,6 @@ impl<'a> From<&'a Rotate> for Place<'a> {
         Self {
             file_id: rotate.file_id,
             epoch: rotate.epoch,
-            session_id: &rotate.session_id,
             path: &rotate.path,
             path_base64: rotate.path_base64.as_ref(),
             identity: Identity {

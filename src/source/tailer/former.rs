@@ -220,6 +220,7 @@ impl Tailer {
                 turns += 1;
             }
         }
+        self.table.count();
         Ok(())
     }
 }

@@ -173,7 +173,7 @@ impl Tailer {
     }
 
     /// The paths at and below a path that this walk did not find and would have found if they were there.
-    fn missing_at(&self, root: usize, path: &Path, here: Here, walk: &Walk, missing: &mut BTreeSet<Key>) {
+    fn missing_at(&mut self, root: usize, path: &Path, here: Here, walk: &Walk, missing: &mut BTreeSet<Key>) {
         let is_missing = |key: &Key, at: &At| at.root == root && at.walk != self.walk && !walk.hides(&key.0);
         let key = Key(path.into());
         if self.table.at.get(key.bytes()).is_some_and(|at| is_missing(&key, at)) {

@@ -1,5 +1,6 @@
 //! Where the last run stopped: its cursors, and the roots that it has seen.
 
+use std::borrow::Borrow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,8 +8,10 @@ use super::table::Key;
 use super::tracked::Tracked;
 use super::{FirstPass, Tailer, WatchedRoot};
 use crate::error::{Error, ErrorKind};
+use crate::limits::HOT_WINDOW;
 use crate::pure::fold::{FileState, Fold, Presence};
 use crate::pure::record::{LogFile, path_to_text};
+use crate::pure::sighting::Sighting;
 use crate::show::Shown;
 use crate::source::globs::Globs;
 use crate::source::roots::Root;
@@ -19,23 +22,24 @@ use crate::source::{EventSink, Fact, Noticing, Verdict, WatchedPath};
 impl Tailer {
     /// Takes up the cursors of the files below the roots that are there. Those of the others wait, and those of what is
     /// not watched this time are kept as those of gone files are: a file that stands in a root by now goes on there.
-    pub(super) fn resume(&mut self) {
-        let mut states = std::mem::take(&mut self.unresumed);
+    pub(super) fn resume<S: Borrow<FileState>>(&mut self, mut states: Vec<S>) {
         // Where there are two at a path, the one that comes last counts. Of gone files it is the one that was told of
         // last. Of followed ones it is the one that came there last: the other went where it could not be looked at, or
         // a crash came between the moves of a chain of renames.
         states.sort_by_key(|state| {
+            let state = state.borrow();
             let placed = (state.state == Presence::Followed).then_some(state.placed);
             (placed, state.told.map(|told| told.to), state.file_id)
         });
         for state in states {
+            let state = state.borrow();
             let Some(path) = state.path() else { continue };
             match (0..self.roots.len()).find(|root| self.is_log(*root, &path)) {
-                Some(root) if self.is_as_resumed(&state, &path) => self.take_up(&state, path.into(), root),
+                Some(root) if self.is_as_resumed(state, &path) => self.take_up(state, path.into(), root),
                 Some(_) => {}
                 None => {
-                    self.set_aside(&state, path.into());
-                    self.unresumed.push(state);
+                    self.set_aside(state, path.into());
+                    self.unresumed.push(state.clone());
                 }
             }
         }
@@ -43,6 +47,13 @@ impl Tailer {
             // No root is to come that they could be below.
             self.unresumed = Vec::new();
         }
+        self.table.count();
+    }
+
+    /// The same for the cursors that waited for a root.
+    pub(super) fn resume_rest(&mut self) {
+        let states = std::mem::take(&mut self.unresumed);
+        self.resume(states);
     }
 
     /// Keeps the cursor of a file whose path is below no root that is there, or is left alone there.
@@ -73,8 +84,11 @@ impl Tailer {
             let link = Key(Path::new(link).into());
             self.links.insert(link, (state.identity(), self.walk));
         }
-        let tracked = Tracked::new(cursor, root, self.clock.now());
+        let mut tracked = Tracked::new(cursor, root, self.clock.now());
         if state.state == Presence::Followed {
+            if let Some(sighting) = state.seen.0.filter(|seen| !self.is_lively_file(seen)) {
+                tracked.believe(sighting);
+            }
             let before = self.table.here(tracked.key().bytes());
             self.table.place(tracked, 0);
             if let Some(before) = before {
@@ -84,6 +98,11 @@ impl Tailer {
             self.table.follow_on(tracked);
             self.add_former(state.file_id);
         }
+    }
+
+    /// Whether a file changed so lately that its handle is to be kept.
+    fn is_lively_file(&self, seen: &Sighting) -> bool {
+        self.clock.utc().duration_since(seen.mtime.timestamp()).unsigned_abs() < HOT_WINDOW
     }
 
     /// Whether a path is one of the files that are watched below a root that is there.
@@ -97,7 +116,11 @@ impl Tailer {
             path.strip_prefix(&place.directory)
                 .is_ok_and(|relative| self.matches(root, relative) && !self.exclude.covers(watched, relative))
         };
-        place.holds(path) && (alone() || below())
+        if place.only.is_some() {
+            place.holds(path) && (alone() || below())
+        } else {
+            below()
+        }
     }
 
     /// Says which roots were looked at for the first time. False when that was refused.

@@ -249,12 +249,14 @@ impl Tailer {
         let may_settle = tracked.may_settle(now) || (once && tracked.has_untried_tail());
         let end = tracked.limit.map_or(stat.size, |limit| limit.min(stat.size));
         if !may_settle || end <= tracked.cursor.offset {
+            tell_caught_up(tracked, sink);
             return Ok(Went::Over(Turn::Done));
         }
         tracked.cursor.mtime = stat.mtime.timestamp();
         let verdict = tracked.cursor.settle(log, end, sink)?;
         if let SettleVerdict::Taken(_) | SettleVerdict::Known | SettleVerdict::Waits = verdict {
             tracked.settle_tried = tracked.seen.into();
+            tell_caught_up(tracked, sink);
         }
         Ok(match verdict {
             SettleVerdict::Taken(_) | SettleVerdict::Known | SettleVerdict::Waits => Went::Over(Turn::Done),
@@ -346,5 +348,12 @@ impl Tailer {
                 self.hot.insert(id);
             }
         }
+    }
+}
+
+/// Tells the sink what a file shows that is where it was, and of which everything was taken.
+fn tell_caught_up(tracked: &Tracked, sink: &mut dyn EventSink) {
+    if let Some(sighting) = tracked.proven() {
+        sink.caught_up(&tracked.cursor.file, tracked.cursor.offset, sighting);
     }
 }

@@ -74,11 +74,12 @@ fn inode(identity: &Identity) -> Inode {
 }
 
 /// What was seen last at each path. Walks ask for every path, in no order, and a comparison of two paths is slow: they are
-/// found by their hash, and are in order beside that.
+/// found by their hash, and are in order beside that where anybody asks for that.
 #[derive(Default)]
 pub(super) struct Paths {
     all: HashMap<Key, At>,
-    order: BTreeSet<Key>,
+    /// None until it is asked for.
+    order: Option<BTreeSet<Key>>,
 }
 
 impl Paths {
@@ -96,27 +97,45 @@ impl Paths {
     }
 
     /// Those below a directory, in order.
-    pub(super) fn below(&self, directory: &[u8]) -> impl Iterator<Item = (&Key, &At)> {
+    pub(super) fn below(&mut self, directory: &[u8]) -> impl Iterator<Item = (&Key, &At)> {
         let mut start = directory.to_owned();
         if !start.ends_with(b"/") {
             start.push(b'/');
         }
         let from = (Bound::Included(start.as_slice()), Bound::Unbounded);
-        let keys = self.order.range::<[u8], _>(from);
+        let all = &self.all;
+        let order = self.order.get_or_insert_with(|| all.keys().cloned().collect());
+        let keys = order.range::<[u8], _>(from);
         let keys = keys.take_while(move |key| key.bytes().starts_with(&start));
-        keys.filter_map(|key| Some((key, self.all.get(key)?)))
+        keys.filter_map(|key| Some((key, all.get(key)?)))
     }
 
     fn insert(&mut self, key: Key, at: At) {
-        if self.all.insert(key.clone(), at).is_none() {
-            self.order.insert(key);
+        match &mut self.order {
+            None => drop(self.all.insert(key, at)),
+            Some(order) => {
+                if self.all.insert(key.clone(), at).is_none() {
+                    order.insert(key);
+                }
+            }
         }
     }
 
     pub(super) fn remove(&mut self, path: &Key) {
         self.all.remove(path);
-        self.order.remove(path);
+        if let Some(order) = &mut self.order {
+            order.remove(path);
+        }
     }
+}
+
+/// How a file counts in the sums of the table.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counted {
+    /// What it came to when it was counted.
+    sums: Sums,
+    /// It is to be counted anew.
+    is_touched: bool,
 }
 
 /// Files by id; paths and inodes lead to them.
@@ -129,6 +148,17 @@ pub(super) struct Table {
     /// By the path that they had, the last one last.
     gone_at: BTreeMap<Key, Vec<Ulid>>,
     inodes: BTreeMap<Inode, Ulid>,
+    /// What the files come to, but for those in `touched`.
+    sums: Sums,
+    /// Files that may come to something else by now.
+    touched: Vec<Ulid>,
+}
+
+/// What files come to, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Sums {
+    pub(super) size: u64,
+    pub(super) backlog: u64,
 }
 
 impl Table {
@@ -136,8 +166,51 @@ impl Table {
         self.files.get(&id).map(|tracked| &**tracked)
     }
 
+    /// It counts anew from the next [`Self::sums`] on.
     pub(super) fn get_mut(&mut self, id: Ulid) -> Option<&mut Tracked> {
-        self.files.get_mut(&id).map(|tracked| &mut **tracked)
+        let tracked = self.files.get_mut(&id)?;
+        if !std::mem::replace(&mut tracked.counted.is_touched, true) {
+            self.touched.push(id);
+        }
+        Some(tracked)
+    }
+
+    /// Makes room for so many files.
+    pub(super) fn reserve(&mut self, files: usize) {
+        self.files.reserve(files);
+        self.at.all.reserve(files);
+    }
+
+    /// Counts what was touched.
+    pub(super) fn count(&mut self) {
+        for id in std::mem::take(&mut self.touched) {
+            let Some(tracked) = self.files.get_mut(&id) else {
+                continue;
+            };
+            let now = Sums {
+                size: tracked.size,
+                backlog: tracked.backlog_bytes(),
+            };
+            let before = std::mem::take(&mut tracked.counted).sums;
+            tracked.counted.sums = now;
+            self.sums.size = self.sums.size - before.size + now.size;
+            self.sums.backlog = self.sums.backlog - before.backlog + now.backlog;
+        }
+    }
+
+    /// What the files came to when they were counted.
+    pub(super) fn sums(&self) -> Sums {
+        self.sums
+    }
+
+    fn add(&mut self, mut tracked: Box<Tracked>) {
+        let id = tracked.cursor.file.file_id;
+        tracked.counted = Counted {
+            is_touched: true,
+            ..Counted::default()
+        };
+        self.touched.push(id);
+        self.files.insert(id, tracked);
     }
 
     /// The cursor of a file, gone or not.
@@ -158,12 +231,20 @@ impl Table {
         tracked.is_some_and(|tracked| tracked.cursor.file.path.as_os_str().as_bytes() == path)
     }
 
-    /// A walk found something at a path. Returns the file that stands there, as far as we know.
-    pub(super) fn saw(&mut self, path: &[u8], walk: u64) -> Option<&mut Tracked> {
+    /// A walk found a file of this size at a path. Returns the one that stands there, as far as we know, to be marked as
+    /// seen; what changes its sums is not to be changed.
+    pub(super) fn saw(&mut self, path: &[u8], size: u64, walk: u64) -> Option<&mut Tracked> {
         let at = self.at.all.get_mut(path)?;
         at.walk = walk;
         let tracked = self.files.get_mut(&at.file)?;
-        (tracked.cursor.file.path.as_os_str().as_bytes() == path).then_some(&mut **tracked)
+        if tracked.cursor.file.path.as_os_str().as_bytes() != path {
+            return None;
+        }
+        if tracked.size != size && !std::mem::replace(&mut tracked.counted.is_touched, true) {
+            self.touched.push(at.file);
+        }
+        tracked.size = size;
+        Some(tracked)
     }
 
     /// The file that has this inode, gone or not; of several, since not every birth is known, one that is followed.
@@ -195,14 +276,14 @@ impl Table {
         let (id, root, key) = (tracked.cursor.file.file_id, tracked.root, tracked.key());
         let before = self.index(&tracked.cursor);
         self.at.insert(key, At { file: id, root, walk });
-        self.files.insert(id, Box::new(tracked));
+        self.add(Box::new(tracked));
         before
     }
 
     /// A file that no path shows is followed by its handle.
     pub(super) fn follow_on(&mut self, tracked: Tracked) {
         self.index(&tracked.cursor);
-        self.files.insert(tracked.cursor.file.file_id, Box::new(tracked));
+        self.add(Box::new(tracked));
     }
 
     /// The inode is this file's, and nobody else's. Returns who followed it before.
@@ -222,6 +303,8 @@ impl Table {
     /// Takes a file out, to be placed again.
     pub(super) fn take(&mut self, id: Ulid) -> Option<Tracked> {
         let tracked = self.files.remove(&id)?;
+        self.sums.size -= tracked.counted.sums.size;
+        self.sums.backlog -= tracked.counted.sums.backlog;
         self.forget_inode(&tracked.cursor);
         Some(*tracked)
     }

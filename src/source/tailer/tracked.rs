@@ -5,15 +5,16 @@ use std::time::Instant;
 
 use log::Level;
 
-use super::table::Key;
+use super::table::{Counted, Key};
 use crate::error::Error;
 use crate::limits::{LARGE_GROWTH_BYTES, TAIL_SETTLE};
 use crate::pure::identity::Identity;
 use crate::pure::rare::Rare;
+use crate::pure::sighting::Sighting;
 use crate::show::Shown;
 use crate::source::recheck::Recheck;
 use crate::source::tail::Cursor;
-use crate::source::tree::{Log, Stamp, Stat};
+use crate::source::tree::{Log, Stat};
 use crate::source::{EventSink, SettleVerdict};
 
 /// A file that we follow, at its path or, as a former one, by its handle.
@@ -47,23 +48,20 @@ pub(super) struct Tracked {
     pub(super) recheck: Option<Box<Recheck>>,
     /// The last walk in which its path showed it.
     pub(super) shown: u64,
+    pub(super) counted: Counted,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen {
-    identity: Identity,
-    size: u64,
-    mtime: Stamp,
-    ctime: Stamp,
+    pub(super) identity: Identity,
+    pub(super) sighting: Sighting,
 }
 
 impl From<&Stat> for Seen {
     fn from(stat: &Stat) -> Self {
         Self {
             identity: stat.identity,
-            size: stat.size,
-            mtime: stat.mtime,
-            ctime: stat.ctime,
+            sighting: stat.sighting(),
         }
     }
 }
@@ -88,6 +86,7 @@ impl Tracked {
             ends: false,
             recheck: None,
             shown: 0,
+            counted: Counted::default(),
         }
     }
 
@@ -133,6 +132,33 @@ impl Tracked {
     /// Whether it ends with a line without newline that was not offered as it is now.
     pub(super) fn has_untried_tail(&self) -> bool {
         self.seen.is_some() && self.settle_tried.get() != self.seen && self.size > self.cursor.end()
+    }
+
+    /// What it shows, if everything in it was taken, and no change could leave it showing the same.
+    pub(super) fn proven(&self) -> Option<Sighting> {
+        let seen = self
+            .seen
+            .filter(|_| self.racy_until.is_none() && self.cursor.suffix.is_none())?;
+        let settled = self.cursor.settled.get().map_or(0, |settled| settled.length);
+        let is_all_taken = seen.sighting.size == self.cursor.offset + settled;
+        (is_all_taken && seen.identity == self.cursor.file.identity).then_some(seen.sighting)
+    }
+
+    /// It shows what it showed when it was read to its end by an earlier run, as far as we know.
+    pub(super) fn believe(&mut self, sighting: Sighting) {
+        let seen = Seen {
+            identity: self.cursor.file.identity,
+            sighting,
+        };
+        self.seen = Some(seen);
+        if self.proven().is_none() {
+            self.seen = None;
+            return;
+        }
+        (self.size, self.cursor.size_seen) = (sighting.size, sighting.size);
+        if sighting.size > self.cursor.offset {
+            self.settle_tried = self.seen.into();
+        }
     }
 
     /// Whether its last line, without newline, may be whole.

@@ -154,7 +154,7 @@ impl Tailer {
         }
         (watched.refused, watched.refused_for_good) = (None, false);
         if !was_there && watched.root.place.is_some() {
-            self.resume();
+            self.resume_rest();
         }
         let watched = &mut self.roots[root];
         let Some(place) = &watched.root.place else {
@@ -317,8 +317,7 @@ impl Tailer {
             walk.paths.push(Key(path.into()));
         }
         let now = self.clock.now();
-        if let Some(tracked) = self.table.saw(bytes(path), self.walk) {
-            tracked.size = stat.size;
+        if let Some(tracked) = self.table.saw(bytes(path), stat.size, self.walk) {
             if tracked.cursor.file.identity.same(&stat.identity) {
                 tracked.shown = self.walk;
             }
