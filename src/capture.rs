@@ -3,6 +3,7 @@
 
 mod commit;
 mod committer;
+mod compact;
 mod due;
 mod entries;
 mod long;
@@ -34,6 +35,7 @@ use crate::queue::dropper::Dropper;
 use crate::queue::outgoing::Layout;
 use crate::start::{Started, start};
 use committer::Committer;
+use compact::Compaction;
 use open::OpenBatch;
 use overlap::Background;
 
@@ -94,6 +96,7 @@ pub struct Capture {
     /// When the queue may be listed again only to count it.
     recount_at: Instant,
     snapshot: SnapshotPace,
+    compaction: Compaction,
     observer: Option<Observer>,
     captured: Tally,
 }
@@ -186,6 +189,7 @@ impl Capture {
                 ledger_bytes: behind_bytes,
                 snapshot_bytes: 0,
             },
+            compaction: Compaction::new(opened),
             opened,
             disk,
             clock,

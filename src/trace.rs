@@ -21,7 +21,7 @@ use crate::source::standing::Finder;
 
 pub use line::Line;
 pub use queue::{Foreign, Now, Place};
-pub use search::{Hit, find, find_linear};
+pub use search::{Hit, find, find_linear, place};
 pub use since::{Event, FileNow, Presence, Standing};
 
 /// Everything that is known of a record.

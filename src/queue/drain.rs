@@ -3,17 +3,21 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
+use std::time::Instant;
 
-use super::claim::{Claim, Progress, progress};
+use super::claim::{Asked, Claim, Progress, is_merging, progress};
 use super::depth::{Listing, list};
 use super::envelopes::Checked;
 pub use super::envelopes::{Format, Refusal};
+use super::merge::list_settled;
 use super::quarantine::quarantine;
 use super::reader::{Broken, Handler, Reader, Stream};
 pub use super::reader::{HandlerError, Output};
+use super::todo::Todo;
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind};
 use crate::home::{QUARANTINE, pending};
+use crate::limits::{MERGE_PATIENCE, MERGE_RETRY};
 use crate::pure::name::lock_of;
 use crate::pure::record::Envelope;
 use crate::show::Shown;
@@ -111,7 +115,11 @@ fn run(
     reader: &mut dyn Reader,
     overseer: &mut dyn Overseer,
 ) -> Result<DrainReport, Error> {
-    let Listing { files, not_ours } = list(disk)?;
+    let Listing {
+        files,
+        not_ours,
+        vanished,
+    } = if options.peek { list_settled(disk)? } else { list(disk)? };
     for name in not_ours {
         let shown = Shown::name(&name).to_string();
         log::warn!(code = "queue.not_ours", name = shown.as_str();
@@ -123,12 +131,21 @@ fn run(
         reader,
         overseer,
         report: DrainReport::default(),
+        vanished,
+        is_patient: true,
     };
-    for name in files.keys() {
+    let mut todo = Todo::of(files.into_keys());
+    loop {
+        if std::mem::take(&mut drain.vanished) {
+            todo.missed();
+        }
+        todo.relist_if_due(disk);
+        let Some(name) = todo.next() else { break };
         if drain.report.records >= options.records_max || drain.report.stopped {
             break;
         }
-        drain.one(name);
+        drain.one(&name);
+        todo.tried(name);
     }
     Ok(drain.report)
 }
@@ -139,9 +156,13 @@ struct Drain<'a> {
     reader: &'a mut dyn Reader,
     overseer: &'a mut dyn Overseer,
     report: DrainReport,
+    /// A batch was gone when its turn came: it may be part of another one now.
+    vanished: bool,
+    /// It waits for batches that are being merged.
+    is_patient: bool,
 }
 
-impl Drain<'_> {
+impl<'a> Drain<'a> {
     fn one(&mut self, name: &OsStr) {
         if !self.overseer.wants(name) {
             return;
@@ -149,10 +170,35 @@ impl Drain<'_> {
         if self.options.peek {
             return self.peek(name);
         }
-        match Claim::take(self.disk, name) {
-            Ok(Some(claim)) => self.claimed(name, claim),
-            Ok(None) => self.report.held += 1,
+        match self.claim(name) {
+            Ok(Asked::Claimed(claim)) => self.claimed(name, claim),
+            Ok(Asked::Held) => self.report.held += 1,
+            Ok(Asked::Gone) => self.vanished = true,
             Err(error) => self.failed(name, "cannot claim the batch", error),
+        }
+    }
+
+    /// Claims a batch. One that is being merged is waited for, or what is younger would be handed out before it.
+    fn claim(&mut self, name: &OsStr) -> io::Result<Asked<'a>> {
+        let begun = Instant::now();
+        let mut is_sure = false;
+        loop {
+            let asked = Claim::ask(self.disk, name)?;
+            if !matches!(asked, Asked::Held) || !self.is_patient {
+                return Ok(asked);
+            }
+            let is_merging = is_merging(self.disk, name);
+            // The mark comes just after the claim.
+            if !is_merging && std::mem::replace(&mut is_sure, true) {
+                return Ok(asked);
+            }
+            if begun.elapsed() >= MERGE_PATIENCE {
+                self.is_patient = false;
+                return Ok(asked);
+            }
+            if is_merging {
+                std::thread::sleep(MERGE_RETRY);
+            }
         }
     }
 
@@ -160,8 +206,11 @@ impl Drain<'_> {
         let progress = progress(self.disk, &pending(lock_of(name)));
         let checked = match Checked::read(self.disk, Path::new(name), self.reader.format()) {
             Ok(checked) => checked,
-            // Drained since it was listed.
-            Err(Refusal::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => return,
+            // Drained since it was listed, or merged.
+            Err(Refusal::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => {
+                self.vanished = true;
+                return;
+            }
             Err(refusal) => return self.failed(name, "cannot show the batch", refusal.to_string()),
         };
         let start = progress.map_or(0, |progress| checked.position(&progress.next));

@@ -124,6 +124,11 @@ impl<'a> Checked<'a> {
         self.found.iter().position(|found| found.ulid == ulid).unwrap_or(0)
     }
 
+    /// Bytes of the file, if it is a batch.
+    pub(super) fn bytes(&self) -> u64 {
+        self.found.last().map_or(0, |found| found.start + found.length + 1)
+    }
+
     /// How many records there are.
     pub(super) fn len(&self) -> usize {
         self.found.len()

@@ -26,6 +26,7 @@ pub mod dropper;
 mod envelopes;
 pub mod exec;
 pub mod follow;
+pub mod merge;
 pub mod news;
 pub mod noting;
 pub mod outgoing;
@@ -34,6 +35,7 @@ mod quarantine;
 mod reader;
 pub mod retry;
 mod strings;
+mod todo;
 
 pub use capture_queue::{CaptureQueue, Pending, QueueOptions};
 #[doc(hidden)]

@@ -300,7 +300,8 @@ impl<'a> Teller<'a> {
             | Entry::Linked(_)
             | Entry::Skipped(_)
             | Entry::Root(_)
-            | Entry::Dropped(_) => {}
+            | Entry::Dropped(_)
+            | Entry::Compacted(_) => {}
         }
         self.tell(entry, commit);
     }
