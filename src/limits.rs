@@ -129,6 +129,9 @@ pub const SEARCH_STEP_BYTES: u64 = 256 * 1024;
 /// Things that happened to a file, and deliveries, that a trace tells one by one; further ones are counted.
 pub const TRACED_MAX: usize = 1000;
 
+/// Batches that begin before a record and are asked where they end: what went into a merged one may stand between.
+pub const TRACED_BATCHES_MAX: usize = 2 * COMPACT_BATCHES_MAX;
+
 /// Bytes of a log that a verification reads at once: what is hashed at once, while a cache of the processor still has it.
 pub const VERIFY_READ_BYTES: usize = 128 * 1024;
 

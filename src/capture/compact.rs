@@ -69,9 +69,10 @@ impl Compaction {
 }
 
 impl Capture {
-    /// For tests: other bounds of what is merged.
+    /// For tests: other bounds of what is merged, and it is looked at at once.
     pub fn merge_bounds(&mut self, bounds: MergeBounds) {
         self.compaction.bounds = bounds;
+        self.compaction.due = self.clock.now();
     }
 
     /// When there is something to do about batches that wait, if there is.
@@ -139,7 +140,13 @@ impl Capture {
             return Ok(Step::Done);
         }
         if let Some(compacted) = &self.fold.compacted {
-            let failed = |cause| Error::io("cannot remove what was merged in", self.disk.show(Path::new(PENDING)), cause);
+            let failed = |cause| {
+                Error::io(
+                    "cannot remove what was merged in",
+                    self.disk.show(Path::new(PENDING)),
+                    cause,
+                )
+            };
             if !merge::finish(&*self.disk, compacted).map_err(failed)? {
                 return Ok(Step::Vain);
             }
@@ -244,15 +251,16 @@ impl Compaction {
         let directory = Path::new(PENDING);
         let names = disk.list(directory);
         let names = names.map_err(|cause| Error::io("cannot list the queue", disk.show(directory), cause))?;
-        let locks: BTreeSet<OsString> = names.into_iter().filter(|name| Name::parse(name) == Name::Lock).collect();
+        let locks: BTreeSet<OsString> = names
+            .into_iter()
+            .filter(|name| Name::parse(name) == Name::Lock)
+            .collect();
         let is_begun = |batch: &Batch| {
             let lock = lock_of(batch.name().as_ref());
             locks.contains(&lock) && disk.meta(&pending(lock)).is_ok_and(|meta| meta.size > 0)
         };
         let files = listing.files.values().map(|(kind, meta)| match kind {
-            Name::Batch(batch)
-                if self.ours.has(batch) && !self.damaged.contains(&batch.first) && !is_begun(batch) =>
-            {
+            Name::Batch(batch) if self.ours.has(batch) && !self.damaged.contains(&batch.first) && !is_begun(batch) => {
                 Some((*batch, meta.size))
             }
             _ => None,

@@ -96,7 +96,11 @@ mod tests {
         assert_eq!(groups(&[1, 1, 1, 1, 1]), [(0, 5)]);
         assert_eq!(groups(&[1; 12]), [(0, 5), (5, 10), (10, 12)]);
         assert_eq!(groups(&[60, 60, 60, 60, 1]), [], "large ones do not count");
-        assert_eq!(groups(&[40, 40, 40, 40, 40]), [(0, 2), (2, 4)], "up to the bytes of one");
+        assert_eq!(
+            groups(&[40, 40, 40, 40, 40]),
+            [(0, 2), (2, 4)],
+            "up to the bytes of one"
+        );
     }
 
     #[test]

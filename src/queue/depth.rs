@@ -77,7 +77,12 @@ impl Listing {
     /// Leaves out what went into a batch that is there too: leftovers, which the next start removes.
     pub fn leave_out_merged(&mut self, compacted: &Compacted) {
         if self.files.contains_key(OsStr::new(&compacted.target)) {
-            let is_source = |name: &OsString| compacted.sources.iter().any(|source| name.as_os_str() == OsStr::new(source));
+            let is_source = |name: &OsString| {
+                compacted
+                    .sources
+                    .iter()
+                    .any(|source| name.as_os_str() == OsStr::new(source))
+            };
             self.files.retain(|name, _| !is_source(name));
         }
     }

@@ -133,6 +133,8 @@ fn run(
         report: DrainReport::default(),
         vanished,
         is_patient: true,
+        is_new: false,
+        shown: None,
     };
     let mut todo = Todo::of(files.into_keys());
     loop {
@@ -144,6 +146,7 @@ fn run(
         if drain.report.records >= options.records_max || drain.report.stopped {
             break;
         }
+        drain.is_new = todo.is_new(&name);
         drain.one(&name);
         todo.tried(name);
     }
@@ -160,6 +163,10 @@ struct Drain<'a> {
     vanished: bool,
     /// It waits for batches that are being merged.
     is_patient: bool,
+    /// The batch was not in the first listing.
+    is_new: bool,
+    /// ULID of the last record that was shown and stays.
+    shown: Option<String>,
 }
 
 impl<'a> Drain<'a> {
@@ -214,8 +221,16 @@ impl<'a> Drain<'a> {
             Err(refusal) => return self.failed(name, "cannot show the batch", refusal.to_string()),
         };
         let start = progress.map_or(0, |progress| checked.position(&progress.next));
+        // Merged since the first listing: some of it may have been shown.
+        let start = match &self.shown {
+            Some(shown) if self.is_new => start.max(checked.position_after(shown)),
+            _ => start,
+        };
         let (end, broken) = self.hand_out(&checked, start, None);
         self.report.records += (end - start) as u64;
+        if end > start {
+            self.shown = checked.ulid(end - 1).map(str::to_owned);
+        }
         match broken {
             // Drained by somebody else since it was shown.
             Some(Broken::Source(error)) if error.kind() == io::ErrorKind::NotFound => {}

@@ -1,7 +1,7 @@
 //! What a drain has still to hand out, where others change the queue meanwhile.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use super::depth::list;
 use crate::disk::Disk;
@@ -16,6 +16,8 @@ use crate::pure::name::Name;
 pub(super) struct Todo {
     names: BTreeSet<OsString>,
     tried: BTreeSet<OsString>,
+    /// Names that the first listing did not have.
+    new: BTreeSet<OsString>,
     /// The youngest name of the first listing: what comes later is not for this drain.
     youngest: Option<OsString>,
     missed: bool,
@@ -31,6 +33,7 @@ impl Todo {
             youngest: names.last().cloned(),
             names,
             tried: BTreeSet::new(),
+            new: BTreeSet::new(),
             missed: false,
             since: 0,
             least: 0,
@@ -44,6 +47,11 @@ impl Todo {
 
     pub(super) fn next(&mut self) -> Option<OsString> {
         self.names.pop_first()
+    }
+
+    /// Whether the first listing did not have it.
+    pub(super) fn is_new(&self, name: &OsStr) -> bool {
+        self.new.contains(name)
     }
 
     pub(super) fn tried(&mut self, name: OsString) {
@@ -63,15 +71,21 @@ impl Todo {
     /// A listing that fails shows nothing new.
     fn relist(&mut self, disk: &dyn Disk) {
         let Ok(listing) = list(disk) else { return };
-        let (before, tried, youngest) = (&self.names, &self.tried, &self.youngest);
         let mut is_new = false;
-        let still = listing.files.into_iter().filter_map(|(name, (kind, _))| {
-            let is_known = before.contains(&name);
-            let is_merged = matches!(kind, Name::Batch(_)) && Some(&name) <= youngest.as_ref() && !tried.contains(&name);
-            is_new |= is_merged && !is_known;
-            (is_known || is_merged).then_some(name)
-        });
-        self.names = still.collect();
+        let mut still = BTreeSet::new();
+        for (name, (kind, _)) in listing.files {
+            if self.names.contains(&name) {
+                still.insert(name);
+            } else if matches!(kind, Name::Batch(_))
+                && Some(&name) <= self.youngest.as_ref()
+                && !self.tried.contains(&name)
+            {
+                is_new = true;
+                self.new.insert(name.clone());
+                still.insert(name);
+            }
+        }
+        self.names = still;
         self.least = if is_new { 0 } else { (2 * self.least).max(1) };
         self.since = 0;
         self.missed = listing.vanished;

@@ -11,12 +11,13 @@ use super::line::{Line, ToldBy};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::home::{DELIVERIES, PENDING, QUARANTINE, pending};
-use crate::limits::{PIECE_BYTES, RELIST_MAX, TRACED_MAX};
+use crate::limits::{PIECE_BYTES, RELIST_MAX, TRACED_BATCHES_MAX, TRACED_MAX};
 use crate::provenance::Delivery;
 use crate::pure::name::{Batch, Name, lock_of, parse_ulid};
+use crate::pure::record::ulid_of;
 use crate::queue::audit::AUDIT;
 use crate::queue::claim::{is_held, progress};
-use crate::waiting::{Trouble, Waiting, says_captured};
+use crate::waiting::{Trouble, Waiting};
 
 /// Where a record is now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -155,7 +156,7 @@ fn names(disk: &dyn Disk, directory: &str) -> Result<Vec<OsString>, Error> {
 }
 
 /// The files that may hold a record: the one that was named, the one of its own, those whose names say nothing, the
-/// batch before whose successor it is, and, where that is another program's, the watcher's.
+/// batches that begin before it and end behind it: batches are merged, and what went into one may stand beside it.
 fn candidates(disk: &dyn Disk, names: &[OsString], ulid: Ulid, batch: Option<&str>) -> Vec<OsString> {
     let single = OsString::from(format!("pending-{ulid}.json"));
     let batches = names.iter().filter_map(|name| match Name::parse(name) {
@@ -164,21 +165,36 @@ fn candidates(disk: &dyn Disk, names: &[OsString], ulid: Ulid, batch: Option<&st
     });
     let mut nearest: Vec<_> = batches.collect();
     nearest.sort_unstable();
-    let mut nearest = nearest.into_iter().rev().map(|(_, name)| name.clone());
-    let before = nearest.next();
-    let is_ours = |name: &OsString| says_captured(disk, &pending(name));
-    let ours = before
-        .as_ref()
-        .filter(|name| !is_ours(name))
-        .and_then(|_| nearest.find(is_ours));
+    let nearest = nearest.into_iter().rev().map(|(_, name)| name);
+    let nearest = nearest
+        .take(TRACED_BATCHES_MAX)
+        .filter(|name| reaches(disk, name, ulid));
     let mut found: Vec<_> = batch.map(OsString::from).into_iter().chain([single]).collect();
     found.retain(|name| names.contains(name));
     if batch.is_none() {
         found.extend(names.iter().filter(|name| says_nothing(name)).cloned());
     }
-    found.extend(before.into_iter().chain(ours));
+    found.extend(nearest.cloned());
     found.dedup();
     found
+}
+
+/// Whether a batch does not end before a record.
+fn reaches(disk: &dyn Disk, name: &OsStr, ulid: Ulid) -> bool {
+    let path = pending(name);
+    let end = || -> io::Result<Vec<u8>> {
+        let start = disk.meta(&path)?.size.saturating_sub(PIECE_BYTES as u64);
+        let mut end = Vec::new();
+        disk.read_from(&path, start)?
+            .take(PIECE_BYTES as u64)
+            .read_to_end(&mut end)?;
+        Ok(end)
+    };
+    let Ok(end) = end() else { return true };
+    let body = end.strip_suffix(b"\n").unwrap_or(&end);
+    let last = memchr::memrchr(b'\n', body).map_or(body, |newline| &body[newline + 1..]);
+    // A long one, of which this is not the beginning, may be any.
+    ulid_of(last).is_none_or(|last| ulid <= last)
 }
 
 /// Whether a file of one record is not named for its ULID.

@@ -51,7 +51,10 @@ struct Outcome {
 impl<'scope> Batches<'scope> {
     /// Lists the queue.
     pub(super) fn list<'env>(disk: &'env dyn Disk, threads: &'scope Scope<'scope, 'env>) -> Result<Self, Error> {
-        let waiting = list_settled(disk)?.files.into_iter().map(|(name, (kind, _))| (name, kind));
+        let waiting = list_settled(disk)?
+            .files
+            .into_iter()
+            .map(|(name, (kind, _))| (name, kind));
         let (jobs, taken) = bounded::<Job>(VERIFY_JOBS_MAX);
         let count = available_parallelism().map_or(1, NonZero::get).min(VERIFY_THREADS_MAX);
         let spawn = |_| {

@@ -7,17 +7,19 @@ use ulid::Ulid;
 use super::expected::{Expected, Reader};
 use crate::disk::Disk;
 use crate::error::Error;
+use crate::ledger::search::place;
 use crate::ledger::{Commits, Found, segment_numbers};
 use crate::pure::entry::{Compacted, Entry};
 use crate::pure::fold::Mark;
 use crate::pure::name::Name;
-use crate::trace::place;
 use crate::waiting::{Trouble, bad};
 
 /// Compares, and returns how many records there are. Batches that had gone into those that were merged count by themselves,
 /// so only commits are asked that captured something.
 pub(super) fn check(disk: &dyn Disk, compacted: &Compacted, reader: &mut Reader<'_>) -> Result<u64, Trouble> {
-    let sources = compacted.sources().ok_or_else(|| bad("its ledger line contradicts itself"))?;
+    let sources = compacted
+        .sources()
+        .ok_or_else(|| bad("its ledger line contradicts itself"))?;
     let mut merged = Merged {
         reader,
         found: 0,

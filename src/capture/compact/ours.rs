@@ -6,11 +6,11 @@ use ulid::Ulid;
 
 use crate::disk::Disk;
 use crate::error::Error;
+use crate::ledger::search::place;
 use crate::ledger::{Commits, Found};
 use crate::limits::COMPACT_LEDGER_BYTES;
 use crate::pure::fold::Mark;
 use crate::pure::name::{Batch, Name};
-use crate::trace::place;
 
 /// What was learnt of them so far, read in pieces.
 #[derive(Default)]

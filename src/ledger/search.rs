@@ -6,9 +6,9 @@ use memchr::memmem::Finder;
 use serde::Deserialize;
 use ulid::Ulid;
 
+use super::{Commits, Found, damaged, segment_numbers, segment_path};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind};
-use crate::ledger::{Commits, Found, damaged, segment_numbers, segment_path};
 use crate::limits::{READ_BYTES, SEARCH_STEP_BYTES};
 use crate::pure::commit::Commit;
 use crate::pure::entry::Entry;
@@ -263,7 +263,7 @@ fn scan(disk: &dyn Disk, segment: u32, start: u64, ulid: Ulid, ordered: bool) ->
 }
 
 /// A line that gives out a ULID is a run or a settled line.
-pub(super) fn no_record() -> Error {
+pub(crate) fn no_record() -> Error {
     Error::new(
         ErrorKind::Failed,
         "the ledger is damaged: a line that is no record gives out a ULID",
