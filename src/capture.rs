@@ -3,6 +3,7 @@
 
 mod commit;
 mod committer;
+mod compact;
 mod due;
 mod encoder;
 mod entries;
@@ -37,6 +38,7 @@ use crate::queue::dropper::Dropper;
 use crate::queue::outgoing::Layout;
 use crate::start::{Started, start};
 use committer::Committer;
+use compact::Compaction;
 use encoder::Encoder;
 use open::OpenBatch;
 use overlap::Background;
@@ -101,6 +103,7 @@ pub struct Capture {
     /// When the queue may be listed again only to count it.
     recount_at: Instant,
     snapshot: SnapshotPace,
+    compaction: Compaction,
     observer: Option<Observer>,
     captured: Tally,
 }
@@ -197,6 +200,7 @@ impl Capture {
                 is_behind: false,
             },
             encoder: Encoder::new(options.overlap),
+            compaction: Compaction::new(opened),
             opened,
             disk,
             clock,

@@ -3,6 +3,7 @@
 mod commits;
 mod history;
 mod scan;
+pub mod search;
 
 use std::collections::BTreeSet;
 use std::io;

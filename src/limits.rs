@@ -159,6 +159,9 @@ pub const SEARCH_STEP_BYTES: u64 = 256 * 1024;
 /// Things that happened to a file, and deliveries, that a trace tells one by one; further ones are counted.
 pub const TRACED_MAX: usize = 1000;
 
+/// Batches that begin before a record and are asked where they end: what went into a merged one may stand between.
+pub const TRACED_BATCHES_MAX: usize = 2 * COMPACT_BATCHES_MAX;
+
 /// Bytes of a log that a verification reads at once: what is hashed at once, while a cache of the processor still has it.
 pub const VERIFY_READ_BYTES: usize = 128 * 1024;
 
@@ -283,6 +286,43 @@ pub const HISTORY_RUN_BYTES: u64 = 1024 * 1024;
 /// Such runs that are remembered of one file, the first ones.
 pub const HISTORY_RUNS_MAX: usize = 16_384;
 
+/// Small batches that may wait unread before neighbours are merged.
+pub const COMPACT_FROM_BATCHES: u64 = 4096;
+
+/// Batches that are merged into one at a time; each takes two handles.
+pub const COMPACT_BATCHES_MAX: usize = 64;
+
+/// Bytes of a merged batch.
+pub const COMPACT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// A merged batch is at least this many times as large as the largest that goes into it, so that a record is copied a few
+/// times at most; a batch that is larger than this part of [`COMPACT_BYTES_MAX`] is not small.
+pub const COMPACT_GROWTH: u64 = 4;
+
+/// Bytes of a merged batch that are written at a time.
+pub const COMPACT_WRITE_BYTES: usize = 1024 * 1024;
+
+/// Bytes of the ledger that are read at a time to learn which batches it names.
+pub const COMPACT_LEDGER_BYTES: u64 = 8 * 1024 * 1024;
+
+/// After a merge as many times as long as it took nothing is merged; the second holds while a backlog is read.
+pub const COMPACT_PAUSES: [u32; 2] = [3, 19];
+
+/// Least time between two looks for what could be merged where the last one found nothing, or something went wrong.
+pub const COMPACT_RETRY: Duration = Duration::from_secs(60);
+
+/// Least time between two such looks else.
+pub const COMPACT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a drain waits for batches that are being merged.
+pub const MERGE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long those who take no claim wait while a merged batch stands beside what went into it.
+pub const MERGE_PEEK_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Time between two looks at it.
+pub const MERGE_RETRY: Duration = Duration::from_millis(5);
+
 /// Records, in one step, that make room for younger ones.
 pub const PRUNE_STEP_RECORDS: u64 = 100;
 
@@ -294,6 +334,12 @@ pub const DROPS_IN_VAIN_MAX: u32 = 8;
 
 /// Time until a lock that was not to be had is tried once more.
 pub const CLAIM_RETRY: Duration = Duration::from_millis(1);
+
+/// How often the queue is listed anew at once where files vanish while it is read.
+pub const RELIST_MAX: u32 = 4;
+
+/// How often a lock file is opened anew that was removed by whoever held it.
+pub const CLAIM_REOPEN_MAX: u32 = 16;
 
 /// Lock files without a batch that are held at a time while they are removed.
 pub const ORPHANS_HELD: usize = 64;

@@ -23,6 +23,7 @@ use crate::pure::commit::{COMMIT_PREFIX, Commit};
 use crate::pure::fold::{Fold, Mark};
 use crate::pure::name::{Batch, Name, single};
 use crate::queue::claim;
+use crate::queue::merge;
 use crate::show::Shown;
 use crate::waiting::says_captured;
 
@@ -62,6 +63,7 @@ pub fn start(disk: &Arc<dyn Disk>, now: Timestamp) -> Result<Started, Error> {
     };
     roll_forward(&**disk)?;
     remove_unfinished(&**disk, now)?;
+    finish_compaction(&**disk, &fold)?;
     claim::remove_orphans(&**disk)?;
     let ledger = Ledger::open(Arc::clone(disk), &fold, segment, length)?;
     Ok(Started {
@@ -333,6 +335,21 @@ fn remove_unfinished(disk: &dyn Disk, now: Timestamp) -> Result<(), Error> {
             cursors::remove(disk, &path)
                 .map_err(|cause| Error::io("cannot remove the leftover", disk.show(&path), cause))?;
         }
+    }
+    Ok(())
+}
+
+/// Removes what went into a batch that is committed, and still stands.
+fn finish_compaction(disk: &dyn Disk, fold: &Fold) -> Result<(), Error> {
+    let Some(compacted) = &fold.compacted else {
+        return Ok(());
+    };
+    let is_done = merge::finish(disk, compacted).map_err(|cause| {
+        let path = disk.show(&pending(&compacted.target));
+        Error::io("cannot remove what was merged into", path, cause)
+    })?;
+    if !is_done {
+        log::info!("a drain holds what was merged into {}", compacted.target);
     }
     Ok(())
 }

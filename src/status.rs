@@ -13,7 +13,8 @@ use crate::error::Error;
 use crate::home::{QUARANTINE, STATUS, holder, is_held};
 use crate::ledger::current_fold;
 use crate::pure::name::{Name, parse_ulid};
-use crate::queue::depth::{disk_is_full, list};
+use crate::queue::depth::disk_is_full;
+use crate::queue::merge::list_settled;
 use crate::source;
 
 /// A root in a status.
@@ -167,7 +168,10 @@ pub fn read(disk: &dyn Disk, now: SystemTime) -> Result<Status, Error> {
     // What an earlier watcher said is not true of this one.
     let board = board(disk).filter(|board| pid.is_none_or(|pid| pid == board.pid));
     let fold = current_fold(disk)?;
-    let listing = list(disk)?;
+    let mut listing = list_settled(disk)?;
+    if let Some(compacted) = &fold.compacted {
+        listing.leave_out_merged(compacted);
+    }
     let depth = listing.depth();
     let oldest = listing
         .files

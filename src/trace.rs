@@ -5,7 +5,6 @@
 
 mod line;
 mod queue;
-mod search;
 mod since;
 mod words;
 
@@ -15,13 +14,14 @@ use ulid::Ulid;
 
 use crate::disk::Disk;
 use crate::error::Error;
+use crate::ledger::search;
+pub use crate::ledger::search::{Hit, find, find_linear};
 use crate::provenance::Delivery;
 use crate::pure::entry::Entry;
 use crate::source::standing::Finder;
 
 pub use line::Line;
 pub use queue::{Foreign, Now, Place};
-pub use search::{Hit, find, find_linear};
 pub use since::{Event, FileNow, Presence, Standing};
 
 /// Everything that is known of a record.

@@ -5,6 +5,7 @@
 mod batches;
 mod expected;
 mod finding;
+mod merged;
 mod sources;
 mod walk;
 

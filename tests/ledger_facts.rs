@@ -86,6 +86,7 @@ fn shown(entry: &Entry, top: &str, ulids: &mut Vec<Ulid>) -> String {
         Entry::Skipped(skipped) => format!("skipped to {}", skipped.offset),
         Entry::Root(root) => format!("root {:?}", name(&root.path)),
         Entry::Dropped(dropped) => format!("dropped {} files", dropped.files),
+        Entry::Compacted(compacted) => format!("compacted into {}", compacted.target),
     }
 }
 
@@ -346,7 +347,8 @@ fn in_every_fixture_tree_runs_have_no_hole_and_count_the_records() {
                 | Entry::Delete(_)
                 | Entry::Closed(_)
                 | Entry::Root(_)
-                | Entry::Dropped(_) => {}
+                | Entry::Dropped(_)
+                | Entry::Compacted(_) => {}
             }
         }
         assert!(files.values().all(|told| told.suffix.is_none()), "{shown}");

@@ -25,7 +25,7 @@ impl Capture {
     pub(super) fn commit_with(&mut self, file: Outgoing) -> Result<bool, Error> {
         self.may_commit()?;
         let at = self.clock.utc();
-        let ended = lock(&self.committer).commit_with(Some(file), &self.open, at);
+        let ended = lock(&self.committer).commit_with(Some(file), &self.open.entries, at);
         if let Ok(End::NoRoom(_)) = ended {
             return Ok(false);
         }

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::home::{LockMark, pending};
 use crate::ledger::{AppendError, Ledger};
 use crate::pure::commit::Commit;
+use crate::pure::entry::Entry;
 use crate::pure::fold::Mark;
 use crate::queue::outgoing::{Layout, Outgoing};
 
@@ -57,11 +58,11 @@ impl Committer {
     /// Steps 1 to 3. After an error nothing may be written any more.
     pub(super) fn commit(&mut self, batch: &mut OpenBatch, at: Timestamp) -> Result<End, Error> {
         let Some(name) = batch.batch() else {
-            return self.commit_with(None, batch, at);
+            return self.commit_with(None, &batch.entries, at);
         };
         batch.text.settle()?;
         match Outgoing::write_all(&*self.disk, name, &batch.text.pieces(), self.layout) {
-            Ok(file) => self.commit_with(Some(file), batch, at),
+            Ok(file) => self.commit_with(Some(file), &batch.entries, at),
             Err(cause) if is_full(&cause) => Ok(End::NoRoom(cause)),
             Err(cause) => Err(latched(
                 &*self.disk,
@@ -76,7 +77,7 @@ impl Committer {
     pub(super) fn commit_with(
         &mut self,
         mut file: Option<Outgoing>,
-        batch: &OpenBatch,
+        entries: &[Entry],
         at: Timestamp,
     ) -> Result<End, Error> {
         self.home.check(&*self.disk)?;
@@ -87,7 +88,7 @@ impl Committer {
             file.sync(&*self.disk)
                 .map_err(|cause| latched("cannot sync the batch", cause))?;
         }
-        let (commit, mark) = match self.ledger.append(&batch.entries, names, at) {
+        let (commit, mark) = match self.ledger.append(entries, names, at) {
             Ok(done) => done,
             Err(AppendError::Full(cause)) => {
                 if let Some(file) = file {

@@ -12,8 +12,10 @@ impl Capture {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.full {
             Some(full) => Some(full.retry_at),
-            None if self.open.is_empty() => None,
-            None => Some(self.commit_due(self.depth.batches, false)),
+            None => {
+                let commit = (!self.open.is_empty()).then(|| self.commit_due(self.depth.batches, false));
+                commit.into_iter().chain(self.compaction_due()).min()
+            }
         }
     }
 
@@ -29,6 +31,9 @@ impl Capture {
         }
         if self.full.is_none() && !self.open.is_empty() && self.is_due(more) {
             self.commit()?;
+        }
+        if self.full.is_none() {
+            self.compact(more)?;
         }
         if !more && self.open.is_empty() {
             self.open.give_room_back();

@@ -254,7 +254,19 @@ fn cursor_before(entry: &Entry) -> Option<(u64, u64)> {
         | Entry::Linked(_)
         | Entry::Skipped(_)
         | Entry::Root(_)
-        | Entry::Dropped(_) => None,
+        | Entry::Dropped(_)
+        | Entry::Compacted(_) => None,
+    }
+}
+
+/// What is merged are batches that rise and make up their target.
+fn of_queue(entry: &Entry) -> Vec<Misfit> {
+    match entry {
+        Entry::Compacted(compacted) if compacted.sources().is_none() => {
+            let target = &compacted.target;
+            vec![contradiction(format!("{target} does not hold what was merged into it"))]
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -339,7 +351,7 @@ impl Accounts {
     /// Adds a line; returns how it does not fit, and of which file.
     pub fn apply(&mut self, entry: &Entry) -> (Option<Ulid>, Vec<Misfit>) {
         let [Some(id), old] = entry.files() else {
-            return (None, Vec::new());
+            return (None, of_queue(entry));
         };
         let mut misfits = self.add(id, entry);
         if old.is_some_and(|old| !self.files.contains_key(&old)) && !self.lossy {
@@ -421,7 +433,9 @@ impl Account {
                 self.unread = closed.unread.unwrap_or(0);
                 Vec::new()
             }
-            Entry::Delete(_) | Entry::Linked(_) | Entry::Root(_) | Entry::Dropped(_) => Vec::new(),
+            Entry::Delete(_) | Entry::Linked(_) | Entry::Root(_) | Entry::Dropped(_) | Entry::Compacted(_) => {
+                Vec::new()
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::pure::identity::Window;
+use crate::pure::name::{Batch, Name};
 use crate::pure::step::Reason;
 
 /// One fact.
@@ -33,6 +34,8 @@ pub enum Entry {
     Root(Root),
     /// Files of the queue were dropped to make room.
     Dropped(Dropped),
+    /// Batches of the queue were merged into one.
+    Compacted(Compacted),
 }
 
 /// See [`Entry::New`].
@@ -334,6 +337,54 @@ pub struct Dropped {
     pub records: u64,
 }
 
+/// See [`Entry::Compacted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compacted {
+    /// The name in `pending/` of the batch that holds the records from here on.
+    pub target: String,
+    /// The names of the batches that held them, oldest first.
+    pub sources: Vec<String>,
+    /// How many records they are.
+    pub records: u64,
+}
+
+impl Compacted {
+    /// Merges these batches, oldest first, into one.
+    pub fn of(sources: &[Batch]) -> Option<Self> {
+        let records = sources.iter().map(|source| source.records).sum();
+        let first = sources.first()?.first;
+        Some(Self {
+            target: Batch { first, records }.name(),
+            sources: sources.iter().map(Batch::name).collect(),
+            records,
+        })
+    }
+
+    /// The batch that holds the records.
+    pub fn target(&self) -> Option<Batch> {
+        batch(&self.target)
+    }
+
+    /// The batches that held them, if the names are those of batches that rise and make up the target.
+    pub fn sources(&self) -> Option<Vec<Batch>> {
+        let sources: Vec<_> = self.sources.iter().map(|name| batch(name)).collect::<Option<_>>()?;
+        let rises = sources.windows(2).all(|pair| pair[0].first < pair[1].first);
+        let sum = sources.iter().try_fold(0_u64, |sum, one| sum.checked_add(one.records));
+        let target = Batch {
+            first: sources.first()?.first,
+            records: self.records,
+        };
+        (sources.len() > 1 && rises && sum == Some(self.records) && self.target() == Some(target)).then_some(sources)
+    }
+}
+
+fn batch(name: &str) -> Option<Batch> {
+    match Name::parse(name.as_ref()) {
+        Name::Batch(batch) => Some(batch),
+        _ => None,
+    }
+}
+
 impl Captured {
     /// Its lines in the log, those without a record of this run included.
     pub(crate) fn physical_lines(&self) -> u64 {
@@ -357,6 +408,7 @@ impl Entry {
             Self::Skipped(_) => "skipped",
             Self::Root(_) => "root",
             Self::Dropped(_) => "dropped",
+            Self::Compacted(_) => "compacted",
         }
     }
 
@@ -372,7 +424,7 @@ impl Entry {
             Self::Closed(entry) => [Some(entry.file_id), None],
             Self::Linked(entry) => [Some(entry.file_id), None],
             Self::Skipped(entry) => [Some(entry.file_id), None],
-            Self::Root(_) | Self::Dropped(_) => [None, None],
+            Self::Root(_) | Self::Dropped(_) | Self::Compacted(_) => [None, None],
         }
     }
 
@@ -392,6 +444,7 @@ impl Entry {
             Self::Skipped(entry) => serde_json::to_vec(entry),
             Self::Root(entry) => serde_json::to_vec(entry),
             Self::Dropped(entry) => serde_json::to_vec(entry),
+            Self::Compacted(entry) => serde_json::to_vec(entry),
         }?;
         out.extend_from_slice(&body[1..]);
         out.push(b'\n');
@@ -417,6 +470,7 @@ impl Entry {
             "skipped" => serde_json::from_slice(line).map(Self::Skipped),
             "root" => serde_json::from_slice(line).map(Self::Root),
             "dropped" => serde_json::from_slice(line).map(Self::Dropped),
+            "compacted" => serde_json::from_slice(line).map(Self::Compacted),
             other => Err(serde::de::Error::custom(format!("unknown kind `{other}`"))),
         }
     }
@@ -449,7 +503,33 @@ mod tests {
 
     #[test]
     fn a_kind_that_is_not_known_is_an_error_that_names_it() {
-        let error = Entry::parse(br#"{"kind":"compacted"}"#).unwrap_err();
-        assert!(error.to_string().contains("compacted"));
+        let error = Entry::parse(br#"{"kind":"melted"}"#).unwrap_err();
+        assert!(error.to_string().contains("melted"));
+    }
+
+    #[test]
+    fn a_compaction_names_batches_that_rise_and_make_up_its_target() {
+        let batch = |first: u128, records| Batch {
+            first: Ulid(first),
+            records,
+        };
+        let good = Compacted::of(&[batch(1, 2), batch(3, 1), batch(9, 4)]).unwrap();
+        assert_eq!(good.target(), Some(batch(1, 7)));
+        assert_eq!(good.sources().unwrap().len(), 3);
+        let mut line = Vec::new();
+        let entry = Entry::Compacted(good.clone());
+        entry.push(&mut line, 17, 0).unwrap();
+        assert_eq!(Entry::parse(&line).unwrap(), entry);
+        let changed = |change: &dyn Fn(&mut Compacted)| {
+            let mut other = good.clone();
+            change(&mut other);
+            other.sources()
+        };
+        assert_eq!(changed(&|other| drop(other.sources.pop())), None, "a source is missing");
+        assert_eq!(changed(&|other| other.sources.swap(0, 1)), None, "out of order");
+        assert_eq!(changed(&|other| other.records += 1), None, "more records");
+        assert_eq!(changed(&|other| other.target = batch(2, 7).name()), None);
+        assert_eq!(changed(&|other| other.sources[1] = "pending-x.json".into()), None);
+        assert_eq!(Compacted::of(&[batch(1, 2)]).unwrap().sources(), None, "only one");
     }
 }

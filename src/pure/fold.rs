@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::pure::commit::Commit;
-use crate::pure::entry::{Entry, Settled};
+use crate::pure::entry::{Compacted, Entry, Settled};
 use crate::pure::record::SettledTail;
 use crate::pure::sighting::{CaughtUp, Sighting};
 
@@ -60,6 +60,9 @@ pub struct Fold {
     pub roots: BTreeSet<String>,
     /// How often a file came to a path.
     pub places: u64,
+    /// The last compaction of the queue: a source of it that is still there is a leftover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compacted: Option<Compacted>,
     /// Every file that was ever followed. Boxed: a tree whose keys rise is half empty.
     #[serde(skip)]
     pub files: BTreeMap<Ulid, Box<FileState>>,
@@ -82,6 +85,7 @@ impl Default for Fold {
             at: None,
             roots: BTreeSet::new(),
             places: 0,
+            compacted: None,
             files: BTreeMap::new(),
             touched: BTreeSet::new(),
             lined: BTreeSet::new(),
@@ -144,6 +148,13 @@ impl Fold {
                 Ok(())
             }
             Entry::Dropped(_) => Ok(()),
+            Entry::Compacted(compacted) => match compacted.sources() {
+                Some(_) => {
+                    self.compacted = Some(compacted.clone());
+                    Ok(())
+                }
+                None => Err(format!("{} does not hold what was merged into it", compacted.target)),
+            },
         }
     }
 

@@ -8,6 +8,7 @@ pub mod entry;
 pub mod fold;
 pub mod identity;
 pub mod lines;
+pub mod merge;
 pub mod name;
 pub mod rare;
 pub mod record;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::{Disk, DiskFile, is_full};
 use crate::error::Error;
 use crate::home::{PENDING, pending};
-use crate::limits::{CLAIM_RETRY, ORPHANS_HELD};
+use crate::limits::{CLAIM_REOPEN_MAX, CLAIM_RETRY, ORPHANS_HELD};
 use crate::pure::name::{Name, lock_of};
 use crate::show::Shown;
 
@@ -25,6 +25,9 @@ pub struct Claim<'a> {
     batch: PathBuf,
     lock: PathBuf,
 }
+
+/// What a lock file holds while its batch goes into another one.
+const MERGING: &[u8] = br#"{"merging":true}"#;
 
 /// How far a drain came in a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,19 +55,37 @@ fn sum(next: &str, attempts: u64) -> String {
     hash.to_hex()[..16].to_owned()
 }
 
+/// What came of asking for a claim.
+pub enum Asked<'a> {
+    /// It is ours.
+    Claimed(Claim<'a>),
+    /// Somebody else holds the batch.
+    Held,
+    /// There is no such batch any more.
+    Gone,
+}
+
 impl<'a> Claim<'a> {
     /// Claims a batch. None: somebody else holds it, or it is gone.
     pub fn take(disk: &'a dyn Disk, name: &OsStr) -> io::Result<Option<Self>> {
+        Ok(match Self::ask(disk, name)? {
+            Asked::Claimed(claim) => Some(claim),
+            Asked::Held | Asked::Gone => None,
+        })
+    }
+
+    /// Claims a batch, or says why not.
+    pub fn ask(disk: &'a dyn Disk, name: &OsStr) -> io::Result<Asked<'a>> {
         let (batch, lock) = (pending(name), pending(lock_of(name)));
         let lock_file = match locked(disk, &lock, true) {
-            Ok(None) => return Ok(None),
+            Ok(None) => return Ok(Asked::Held),
             Ok(file) => file,
             Err(error) if is_full(&error) => None,
             Err(error) => return Err(error),
         };
         let mut claim = Self {
             disk,
-            lock_file,
+            lock_file: lock_file.map(|file| unmarked(disk, &lock, file)).transpose()?,
             batch_file: None,
             batch,
             lock,
@@ -74,17 +95,30 @@ impl<'a> Claim<'a> {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 claim.unlink_lock()?;
-                return Ok(None);
+                return Ok(Asked::Gone);
             }
             Err(error) => return Err(error),
         }
         match locked(disk, &claim.batch, false) {
-            Ok(None) => return Ok(None),
+            Ok(None) => return Ok(Asked::Held),
             Ok(file) => claim.batch_file = file,
             Err(error) if claim.lock_file.is_some() && error.kind() == io::ErrorKind::PermissionDenied => {}
             Err(error) => return Err(error),
         }
-        Ok(Some(claim))
+        Ok(Asked::Claimed(claim))
+    }
+
+    /// Notes that the batch goes into another one; false where a drain left behind how far it came, or there is no lock
+    /// file.
+    pub fn mark_merging(&mut self) -> io::Result<bool> {
+        let Some(file) = &mut self.lock_file else {
+            return Ok(false);
+        };
+        if file.meta()?.size > 0 {
+            return Ok(false);
+        }
+        file.write_at(MERGING, 0)?;
+        Ok(true)
     }
 
     /// Where an earlier drain stopped, if it left that behind and it can be read.
@@ -120,6 +154,22 @@ impl<'a> Claim<'a> {
         Ok(())
     }
 
+    /// Removes the batch, tried twice, and then its lock file, unless that is another batch's too.
+    pub fn remove(self, with_lock: bool) -> io::Result<()> {
+        let unlink = || match self.disk.unlink(&self.batch) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        unlink().or_else(|_| unlink())?;
+        if with_lock {
+            let (disk, lock) = (self.disk, self.lock.clone());
+            if let Err(error) = self.unlink_lock() {
+                log::info!("{} stays: {error}", Shown::path(&disk.show(&lock)));
+            }
+        }
+        Ok(())
+    }
+
     /// After the batch was moved elsewhere: removes its lock file.
     pub fn unlink_lock(self) -> io::Result<()> {
         match self.disk.unlink(&self.lock) {
@@ -129,34 +179,66 @@ impl<'a> Claim<'a> {
     }
 }
 
-/// Opens and locks a file. None: somebody else holds it, or it is not the file of that name any more.
+/// What a lock file holds.
+fn content(disk: &dyn Disk, lock: &Path) -> Vec<u8> {
+    let mut text = Vec::new();
+    let read = disk
+        .read_from(lock, 0)
+        .and_then(|reader| reader.take(1024).read_to_end(&mut text));
+    read.map(|_| text).unwrap_or_default()
+}
+
+/// Whoever died while batches were merged left that behind: it holds no more.
+fn unmarked(disk: &dyn Disk, lock: &Path, mut file: Box<dyn DiskFile>) -> io::Result<Box<dyn DiskFile>> {
+    if file.meta()?.size == MERGING.len() as u64 && content(disk, lock) == MERGING {
+        file.truncate(0)?;
+    }
+    Ok(file)
+}
+
+/// Whether whoever holds a batch says that it goes into another one.
+pub fn is_merging(disk: &dyn Disk, name: &OsStr) -> bool {
+    content(disk, &pending(lock_of(name))) == MERGING
+}
+
+/// Whether somebody holds the lock file of a batch at this moment.
+pub fn is_held(disk: &dyn Disk, name: &OsStr) -> io::Result<bool> {
+    match disk.open(&pending(lock_of(name)), false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        file => file?.is_locked(),
+    }
+}
+
+/// Opens and locks a file. None: somebody else holds it.
 fn locked(disk: &dyn Disk, path: &Path, create: bool) -> io::Result<Option<Box<dyn DiskFile>>> {
-    let mut file = match disk.open(path, create) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    if !file.try_lock()? {
-        // Whoever only asks whether it is held has it for a moment.
-        std::thread::sleep(CLAIM_RETRY);
+    for _ in 0..CLAIM_REOPEN_MAX {
+        let mut file = match disk.open(path, create) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
         if !file.try_lock()? {
-            return Ok(None);
+            // Whoever only asks whether it is held has it for a moment.
+            std::thread::sleep(CLAIM_RETRY);
+            if !file.try_lock()? {
+                return Ok(None);
+            }
+        }
+        let ours = file.meta()?.inode;
+        match disk.meta(path) {
+            Ok(meta) if meta.inode == ours => return Ok(Some(file)),
+            // Removed by whoever had it before.
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
     }
-    let ours = file.meta()?.inode;
-    match disk.meta(path) {
-        Ok(meta) if meta.inode == ours => Ok(Some(file)),
-        Ok(_) => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok(None)
 }
 
 /// Reads the progress that a lock file holds, without claiming anything.
 pub fn progress(disk: &dyn Disk, lock: &Path) -> Option<Progress> {
-    let mut text = Vec::new();
-    disk.read_from(lock, 0).ok()?.take(1024).read_to_end(&mut text).ok()?;
-    let progress: Progress = serde_json::from_slice(&text).ok()?;
+    let progress: Progress = serde_json::from_slice(&content(disk, lock)).ok()?;
     (progress.sum == sum(&progress.next, progress.attempts)).then_some(progress)
 }
 

@@ -1,7 +1,7 @@
 //! How much is pending, and when that is too much.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use crate::disk::{Disk, EntryKind, Meta, Space};
 use crate::error::Error;
 use crate::home::{PENDING, pending};
 use crate::limits::{BATCH_BYTES, FREE_BYTES_MIN, FREE_SHARE_PERCENT, PRUNE_STEP_RECORDS};
+use crate::pure::entry::Compacted;
 use crate::pure::name::Name;
 
 /// What is pending.
@@ -59,6 +60,8 @@ pub struct Listing {
     pub files: BTreeMap<OsString, (Name, Meta)>,
     /// Names of ours that stand on something that is no regular file.
     pub not_ours: Vec<OsString>,
+    /// A name was gone when it was looked at: what took its place may be missing.
+    pub vanished: bool,
 }
 
 impl Listing {
@@ -69,6 +72,29 @@ impl Listing {
             depth.add(name.readable_records().unwrap_or(0), meta.size);
         }
         depth
+    }
+
+    /// Leaves out what went into a batch that is there too: leftovers, which the next start removes.
+    pub fn leave_out_merged(&mut self, compacted: &Compacted) {
+        if self.files.contains_key(OsStr::new(&compacted.target)) {
+            let is_source = |name: &OsString| {
+                compacted
+                    .sources
+                    .iter()
+                    .any(|source| name.as_os_str() == OsStr::new(source))
+            };
+            self.files.retain(|name, _| !is_source(name));
+        }
+    }
+
+    /// Whether two batches begin with the same record: one went into the other.
+    pub fn has_twins(&self) -> bool {
+        let batches = self.files.values().filter_map(|(name, _)| match name {
+            Name::Batch(batch) => Some(batch.first),
+            _ => None,
+        });
+        let mut before = None;
+        batches.into_iter().any(|first| before.replace(first) == Some(first))
     }
 }
 
@@ -89,7 +115,7 @@ pub fn list(disk: &dyn Disk) -> Result<Listing, Error> {
         match disk.meta(&pending(&name)) {
             Ok(meta) if meta.kind == EntryKind::File => drop(listing.files.insert(name, (kind, meta))),
             Ok(_) => listing.not_ours.push(name),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => listing.vanished = true,
             Err(cause) => return Err(Error::io("cannot look at", disk.show(&pending(&name)), cause)),
         }
     }

@@ -3,18 +3,21 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
+use std::time::Instant;
 
-use super::claim::{Claim, Progress, progress};
+use super::claim::{Asked, Claim, Progress, is_merging, progress};
 use super::depth::{Listing, list};
 use super::envelopes::Checked;
 pub use super::envelopes::{Format, Refusal};
+use super::merge::list_settled;
 use super::quarantine::quarantine;
 use super::reader::{Broken, Handler, Reader, Stream};
 pub use super::reader::{HandlerError, Output};
+use super::todo::Todo;
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind};
 use crate::home::{QUARANTINE, pending};
-use crate::limits::{UNSECURED_BATCHES_MAX, UNSECURED_BYTES_MAX};
+use crate::limits::{MERGE_PATIENCE, MERGE_RETRY, UNSECURED_BATCHES_MAX, UNSECURED_BYTES_MAX};
 use crate::pure::name::lock_of;
 use crate::pure::record::Envelope;
 use crate::show::Shown;
@@ -112,7 +115,11 @@ fn run(
     reader: &mut dyn Reader,
     overseer: &mut dyn Overseer,
 ) -> Result<DrainReport, Error> {
-    let Listing { files, not_ours } = list(disk)?;
+    let Listing {
+        files,
+        not_ours,
+        vanished,
+    } = if options.peek { list_settled(disk)? } else { list(disk)? };
     for name in not_ours {
         let shown = Shown::name(&name).to_string();
         log::warn!(code = "queue.not_ours", name = shown.as_str();
@@ -127,12 +134,24 @@ fn run(
         unsecured: Vec::new(),
         unsecured_bytes: 0,
         unsecured_max: claims_max(),
+        vanished,
+        is_patient: true,
+        is_new: false,
+        shown: None,
     };
-    for (name, (_, meta)) in &files {
+    let mut todo = Todo::of(files.into_keys());
+    loop {
+        if std::mem::take(&mut drain.vanished) {
+            todo.missed();
+        }
+        todo.relist_if_due(disk);
+        let Some(name) = todo.next() else { break };
         if drain.report.records >= options.records_max || drain.report.stopped {
             break;
         }
-        drain.one(name, meta.size);
+        drain.is_new = todo.is_new(&name);
+        drain.one(&name);
+        todo.tried(name);
     }
     drain.secure();
     Ok(drain.report)
@@ -155,6 +174,14 @@ struct Drain<'a> {
     unsecured: Vec<Taken<'a>>,
     unsecured_bytes: u64,
     unsecured_max: usize,
+    /// A batch was gone when its turn came: it may be part of another one now.
+    vanished: bool,
+    /// It waits for batches that are being merged.
+    is_patient: bool,
+    /// The batch was not in the first listing.
+    is_new: bool,
+    /// ULID of the last record that was shown and stays.
+    shown: Option<String>,
 }
 
 /// Records of a batch that a reader has taken.
@@ -169,17 +196,42 @@ struct Taken<'a> {
 }
 
 impl<'a> Drain<'a> {
-    fn one(&mut self, name: &OsStr, bytes: u64) {
+    fn one(&mut self, name: &OsStr) {
         if !self.overseer.wants(name) {
             return;
         }
         if self.options.peek {
             return self.peek(name);
         }
-        match Claim::take(self.disk, name) {
-            Ok(Some(claim)) => self.claimed(name, claim, bytes),
-            Ok(None) => self.report.held += 1,
+        match self.claim(name) {
+            Ok(Asked::Claimed(claim)) => self.claimed(name, claim),
+            Ok(Asked::Held) => self.report.held += 1,
+            Ok(Asked::Gone) => self.vanished = true,
             Err(error) => self.failed(name, "cannot claim the batch", error),
+        }
+    }
+
+    /// Claims a batch. One that is being merged is waited for, or what is younger would be handed out before it.
+    fn claim(&mut self, name: &OsStr) -> io::Result<Asked<'a>> {
+        let begun = Instant::now();
+        let mut is_sure = false;
+        loop {
+            let asked = Claim::ask(self.disk, name)?;
+            if !matches!(asked, Asked::Held) || !self.is_patient {
+                return Ok(asked);
+            }
+            let is_merging = is_merging(self.disk, name);
+            // The mark comes just after the claim.
+            if !is_merging && std::mem::replace(&mut is_sure, true) {
+                return Ok(asked);
+            }
+            if begun.elapsed() >= MERGE_PATIENCE {
+                self.is_patient = false;
+                return Ok(asked);
+            }
+            if is_merging {
+                std::thread::sleep(MERGE_RETRY);
+            }
         }
     }
 
@@ -187,13 +239,24 @@ impl<'a> Drain<'a> {
         let progress = progress(self.disk, &pending(lock_of(name)));
         let checked = match Checked::read(self.disk, Path::new(name), self.reader.format()) {
             Ok(checked) => checked,
-            // Drained since it was listed.
-            Err(Refusal::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => return,
+            // Drained since it was listed, or merged.
+            Err(Refusal::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => {
+                self.vanished = true;
+                return;
+            }
             Err(refusal) => return self.failed(name, "cannot show the batch", refusal.to_string()),
         };
         let start = progress.map_or(0, |progress| checked.position(&progress.next));
+        // Merged since the first listing: some of it may have been shown.
+        let start = match &self.shown {
+            Some(shown) if self.is_new => start.max(checked.position_after(shown)),
+            _ => start,
+        };
         let (end, broken) = self.hand_out(&checked, start, None);
         self.report.records += (end - start) as u64;
+        if end > start {
+            self.shown = checked.ulid(end - 1).map(str::to_owned);
+        }
         match broken {
             // Drained by somebody else since it was shown.
             Some(Broken::Source(error)) if error.kind() == io::ErrorKind::NotFound => {}
@@ -201,7 +264,7 @@ impl<'a> Drain<'a> {
         }
     }
 
-    fn claimed(&mut self, name: &OsStr, mut claim: Claim<'a>, bytes: u64) {
+    fn claimed(&mut self, name: &OsStr, mut claim: Claim<'a>) {
         let checked = match Checked::read(self.disk, Path::new(name), self.reader.format()) {
             Ok(checked) => checked,
             Err(Refusal::Damaged(what)) => return self.quarantine(name, claim, &what),
@@ -228,7 +291,7 @@ impl<'a> Drain<'a> {
         };
         if waits && broken.is_none() {
             self.unsecured.push(taken);
-            self.unsecured_bytes += bytes;
+            self.unsecured_bytes += checked.bytes();
             if self.unsecured.len() >= self.unsecured_max || self.unsecured_bytes >= UNSECURED_BYTES_MAX {
                 self.secure();
             }

@@ -126,6 +126,16 @@ impl<'a> Checked<'a> {
         self.found.iter().position(|found| found.ulid == ulid).unwrap_or(0)
     }
 
+    /// The place of the first record that is younger.
+    pub(super) fn position_after(&self, ulid: &str) -> usize {
+        self.found.partition_point(|found| found.ulid.as_str() <= ulid)
+    }
+
+    /// Bytes of the file, if it is a batch.
+    pub(super) fn bytes(&self) -> u64 {
+        self.found.last().map_or(0, |found| found.start + found.length + 1)
+    }
+
     /// How many records there are.
     pub(super) fn len(&self) -> usize {
         self.found.len()

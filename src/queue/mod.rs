@@ -26,6 +26,7 @@ pub mod dropper;
 mod envelopes;
 pub mod exec;
 pub mod follow;
+pub mod merge;
 pub mod news;
 pub mod noting;
 pub mod outgoing;
@@ -35,6 +36,7 @@ mod reader;
 pub mod retry;
 mod sharing;
 mod strings;
+mod todo;
 
 pub use capture_queue::{CaptureQueue, Pending, QueueOptions};
 #[doc(hidden)]

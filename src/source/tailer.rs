@@ -44,7 +44,8 @@ mod walk;
 mod whereabouts;
 mod whose;
 
-use handles::{Handles, handles_max};
+use handles::Handles;
+pub(crate) use handles::handles_max;
 pub use hints::{Change, Hints};
 use repeats::Repeats;
 use table::{Key, Table};

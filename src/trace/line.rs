@@ -4,8 +4,8 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::search::Hit;
 use super::since::FileNow;
+use crate::ledger::search::Hit;
 use crate::limits::READ_BYTES;
 use crate::pure::entry::{Captured, Entry};
 use crate::pure::record::path_from_text;

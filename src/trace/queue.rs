@@ -11,11 +11,12 @@ use super::line::{Line, ToldBy};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::home::{DELIVERIES, PENDING, QUARANTINE, pending};
-use crate::limits::{PIECE_BYTES, TRACED_MAX};
+use crate::limits::{PIECE_BYTES, RELIST_MAX, TRACED_BATCHES_MAX, TRACED_MAX};
 use crate::provenance::Delivery;
 use crate::pure::name::{Batch, Name, lock_of, parse_ulid};
+use crate::pure::record::ulid_of;
 use crate::queue::audit::AUDIT;
-use crate::queue::claim::progress;
+use crate::queue::claim::{is_held, progress};
 use crate::waiting::{Trouble, Waiting};
 
 /// Where a record is now.
@@ -82,29 +83,31 @@ pub(super) struct Deliveries {
 
 /// Looks for a record in the queue and in the quarantine. `batch` is the file that a commit put it in.
 pub(super) fn find(disk: &dyn Disk, ulid: Ulid, batch: Option<&str>) -> Result<Option<Place>, Error> {
-    match pending_place(disk, ulid, batch)? {
-        Search::Found(place) => Ok(Some(place)),
-        // It got its name just now.
-        Search::Renamed => match pending_place(disk, ulid, batch)? {
-            Search::Found(place) => Ok(Some(place)),
-            Search::Renamed | Search::Nothing => quarantined(disk, ulid, batch),
-        },
-        Search::Nothing => quarantined(disk, ulid, batch),
+    for _ in 0..RELIST_MAX {
+        match pending_place(disk, ulid, batch)? {
+            Search::Found(place) => return Ok(Some(place)),
+            // It got its name just now, or went into another file.
+            Search::Renamed => {}
+            Search::Nothing => break,
+        }
     }
+    quarantined(disk, ulid, batch)
 }
 
 /// What a look into `pending/` came to.
 enum Search {
     Found(Place),
-    /// A temporary file was there, and was gone when it was read.
+    /// A file was there, and was gone when it was read.
     Renamed,
     Nothing,
 }
 
 fn pending_place(disk: &dyn Disk, ulid: Ulid, batch: Option<&str>) -> Result<Search, Error> {
     let names = names(disk, PENDING)?;
-    for name in candidates(&names, ulid, batch) {
-        if let Some(found) = read(disk, &pending(&name), ulid) {
+    let mut is_gone = false;
+    for name in candidates(disk, &names, ulid, batch) {
+        let path = pending(&name);
+        if let Some(found) = read(disk, &path, ulid) {
             let file = name.to_string_lossy().into_owned();
             let now = Now::Pending {
                 claimed: claimed(disk, &name),
@@ -113,6 +116,7 @@ fn pending_place(disk: &dyn Disk, ulid: Ulid, batch: Option<&str>) -> Result<Sea
             };
             return Ok(Search::Found(found.at(now)));
         }
+        is_gone |= disk.meta(&path).is_err();
     }
     let temporary = |batch: &str| match Name::parse(batch.as_ref()) {
         Name::Batch(batch) => batch.temporary(),
@@ -122,16 +126,26 @@ fn pending_place(disk: &dyn Disk, ulid: Ulid, batch: Option<&str>) -> Result<Sea
         }
         .temporary(),
     };
-    if let Some(file) = batch
+    let own = batch
         .map(temporary)
-        .filter(|file| names.contains(&OsString::from(file)))
-    {
+        .filter(|file| names.contains(&OsString::from(file)));
+    if let Some(file) = own.or_else(|| merged_before(&names, ulid)) {
         let found = read(disk, &pending(&file), ulid);
-        return Ok(found.map_or(Search::Renamed, |found| {
-            Search::Found(found.at(Now::Committed { file }))
-        }));
+        is_gone |= disk.meta(&pending(&file)).is_err();
+        if let Some(found) = found {
+            return Ok(Search::Found(found.at(Now::Committed { file })));
+        }
     }
-    Ok(Search::Nothing)
+    Ok(if is_gone { Search::Renamed } else { Search::Nothing })
+}
+
+/// The temporary file of a batch that may take a record in.
+fn merged_before(names: &[OsString], ulid: Ulid) -> Option<String> {
+    let batches = names.iter().filter_map(|name| match Name::parse(name) {
+        Name::Temporary(batch) if batch.first <= ulid => Some(batch),
+        _ => None,
+    });
+    batches.max_by_key(|batch| batch.first).map(|batch| batch.temporary())
 }
 
 fn names(disk: &dyn Disk, directory: &str) -> Result<Vec<OsString>, Error> {
@@ -141,23 +155,46 @@ fn names(disk: &dyn Disk, directory: &str) -> Result<Vec<OsString>, Error> {
     }
 }
 
-/// The files that may hold a record: the one that was named, the one of its own, the batch before whose successor
-/// it is, and then those whose names say nothing.
-fn candidates(names: &[OsString], ulid: Ulid, batch: Option<&str>) -> Vec<OsString> {
+/// The files that may hold a record: the one that was named, the one of its own, those whose names say nothing, the
+/// batches that begin before it and end behind it: batches are merged, and what went into one may stand beside it.
+fn candidates(disk: &dyn Disk, names: &[OsString], ulid: Ulid, batch: Option<&str>) -> Vec<OsString> {
     let single = OsString::from(format!("pending-{ulid}.json"));
     let batches = names.iter().filter_map(|name| match Name::parse(name) {
         Name::Batch(batch) if batch.first <= ulid => Some((batch.first, name)),
         _ => None,
     });
-    let nearest = batches.max().map(|(_, name)| name.clone());
-    let by_name = [batch.map(OsString::from), Some(single), nearest];
-    let mut found: Vec<_> = by_name.into_iter().flatten().collect();
+    let mut nearest: Vec<_> = batches.collect();
+    nearest.sort_unstable();
+    let nearest = nearest.into_iter().rev().map(|(_, name)| name);
+    let nearest = nearest
+        .take(TRACED_BATCHES_MAX)
+        .filter(|name| reaches(disk, name, ulid));
+    let mut found: Vec<_> = batch.map(OsString::from).into_iter().chain([single]).collect();
     found.retain(|name| names.contains(name));
     if batch.is_none() {
         found.extend(names.iter().filter(|name| says_nothing(name)).cloned());
     }
+    found.extend(nearest.cloned());
     found.dedup();
     found
+}
+
+/// Whether a batch does not end before a record.
+fn reaches(disk: &dyn Disk, name: &OsStr, ulid: Ulid) -> bool {
+    let path = pending(name);
+    let end = || -> io::Result<Vec<u8>> {
+        let start = disk.meta(&path)?.size.saturating_sub(PIECE_BYTES as u64);
+        let mut end = Vec::new();
+        disk.read_from(&path, start)?
+            .take(PIECE_BYTES as u64)
+            .read_to_end(&mut end)?;
+        Ok(end)
+    };
+    let Ok(end) = end() else { return true };
+    let body = end.strip_suffix(b"\n").unwrap_or(&end);
+    let last = memchr::memrchr(b'\n', body).map_or(body, |newline| &body[newline + 1..]);
+    // A long one, of which this is not the beginning, may be any.
+    ulid_of(last).is_none_or(|last| ulid <= last)
 }
 
 /// Whether a file of one record is not named for its ULID.
@@ -204,11 +241,7 @@ fn read(disk: &dyn Disk, path: &Path, ulid: Ulid) -> Option<Envelope> {
 
 /// Whether somebody holds the lock of a file; None when that cannot be asked.
 fn claimed(disk: &dyn Disk, name: &OsStr) -> Option<bool> {
-    match disk.open(&pending(lock_of(name)), false) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(false),
-        Err(_) => None,
-        Ok(mut file) => file.is_locked().ok(),
-    }
+    is_held(disk, name).ok()
 }
 
 fn handed_out(disk: &dyn Disk, name: &OsStr, ulid: Ulid) -> bool {

@@ -10,10 +10,10 @@ use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use super::search::{Hit, no_record};
 use super::words::what;
 use crate::disk::Disk;
 use crate::error::Error;
+use crate::ledger::search::{Hit, no_record};
 use crate::ledger::{damaged, segment_numbers, segment_path};
 use crate::limits::{READ_BYTES, TRACED_MAX};
 use crate::pure::commit::COMMIT_PREFIX;
@@ -300,7 +300,8 @@ impl<'a> Teller<'a> {
             | Entry::Linked(_)
             | Entry::Skipped(_)
             | Entry::Root(_)
-            | Entry::Dropped(_) => {}
+            | Entry::Dropped(_)
+            | Entry::Compacted(_) => {}
         }
         self.tell(entry, commit);
     }

@@ -52,5 +52,6 @@ pub(super) fn what(entry: &Entry, id: Ulid) -> String {
         Entry::Captured(run) => format!("other bytes were captured there: {} to {}", run.from, run.to),
         Entry::Root(root) => format!("a first pass over {}", root.path),
         Entry::Dropped(dropped) => format!("{} and what follows it were dropped from the queue", dropped.first),
+        Entry::Compacted(compacted) => format!("{} took in other batches of the queue", compacted.target),
     }
 }

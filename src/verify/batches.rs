@@ -15,13 +15,14 @@ use crate::error::{Error, ErrorKind};
 use crate::home::pending;
 use crate::limits::{VERIFY_JOBS_MAX, VERIFY_THREADS_MAX};
 use crate::pure::commit::{COMMIT_PREFIX, Commit};
-use crate::pure::entry::Entry;
+use crate::pure::entry::{Compacted, Entry};
 use crate::pure::name::Name;
-use crate::queue::depth::list;
+use crate::queue::merge::list_settled;
 use crate::waiting::{Trouble, says_captured};
 
 use super::expected::{Expected, Reader};
 use super::finding::{Finding, Kind, Report};
+use super::merged;
 
 /// The queue as it was listed before the ledger was read, and the threads that read it: unescaping lines takes several
 /// times as long as hashing their logs.
@@ -50,7 +51,10 @@ struct Outcome {
 impl<'scope> Batches<'scope> {
     /// Lists the queue.
     pub(super) fn list<'env>(disk: &'env dyn Disk, threads: &'scope Scope<'scope, 'env>) -> Result<Self, Error> {
-        let waiting = list(disk)?.files.into_iter().map(|(name, (kind, _))| (name, kind));
+        let waiting = list_settled(disk)?
+            .files
+            .into_iter()
+            .map(|(name, (kind, _))| (name, kind));
         let (jobs, taken) = bounded::<Job>(VERIFY_JOBS_MAX);
         let count = available_parallelism().map_or(1, NonZero::get).min(VERIFY_THREADS_MAX);
         let spawn = |_| {
@@ -126,9 +130,19 @@ impl<'scope> Batches<'scope> {
 }
 
 impl Job {
+    /// What was merged into it, if it is no batch of its own.
+    fn merged(&self) -> Option<&Compacted> {
+        self.entries.iter().find_map(|entry| match entry {
+            Entry::Compacted(compacted) if self.name == OsStr::new(&compacted.target) => Some(compacted),
+            _ => None,
+        })
+    }
+
     fn done(self, disk: &dyn Disk) -> Outcome {
-        let expected = Expected::of(&self.name, self.kind, &self.entries);
-        let checked = Reader::open(disk, &pending(&self.name)).and_then(|mut reader| expected.check(&mut reader));
+        let checked = Reader::open(disk, &pending(&self.name)).and_then(|mut reader| match self.merged() {
+            Some(compacted) => merged::check(disk, compacted, &mut reader),
+            None => Expected::of(&self.name, self.kind, &self.entries).check(&mut reader),
+        });
         Outcome {
             name: self.name,
             commit: self.commit,

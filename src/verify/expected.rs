@@ -1,16 +1,37 @@
 //! What a commit says that a file of the queue holds, and whether it does.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use ulid::Ulid;
 
+use crate::disk::Disk;
 use crate::limits::PIECE_BYTES;
 use crate::pure::entry::{Captured, Entry, Settled};
 use crate::pure::name::Name;
 use crate::waiting::{Source, Trouble, Waiting, bad};
 
 /// A file of the queue, being read.
-pub(super) type Reader<'a> = Waiting<'a, Source>;
+pub(super) struct Reader<'a> {
+    waiting: Waiting<'a, Source>,
+    /// Read, and not taken yet.
+    peeked: Option<Record>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn open(disk: &'a dyn Disk, path: &Path) -> Result<Self, Trouble> {
+        let waiting = Waiting::open(disk, path)?;
+        Ok(Self { waiting, peeked: None })
+    }
+
+    /// The ULID of the next record; None at the end.
+    pub(super) fn peek(&mut self) -> Result<Option<Ulid>, Trouble> {
+        if self.peeked.is_none() {
+            self.peeked = next(self)?;
+        }
+        Ok(self.peeked.as_ref().map(|record| record.ulid))
+    }
+}
 
 /// A record that says where it came from.
 struct Record {
@@ -21,7 +42,10 @@ struct Record {
 
 /// The next record, which must say where it came from.
 fn next(reader: &mut Reader<'_>) -> Result<Option<Record>, Trouble> {
-    let Some(record) = reader.read()? else {
+    if let Some(record) = reader.peeked.take() {
+        return Ok(Some(record));
+    }
+    let Some(record) = reader.waiting.read()? else {
         return Ok(None);
     };
     let ulid = record.ulid;
@@ -95,6 +119,15 @@ impl<'a> Expected<'a> {
         let Some(records) = self.records else {
             return self.check_single(reader);
         };
+        let found = self.check_part(reader)?;
+        if next(reader)?.is_some() || found != records {
+            return Err(bad(format!("the ledger tells of {found} records in it")));
+        }
+        Ok(records)
+    }
+
+    /// Compares with what comes next, which may go on behind it, and returns how many records there are.
+    pub(super) fn check_part(&self, reader: &mut Reader<'_>) -> Result<u64, Trouble> {
         let mut found = 0;
         for part in &self.parts {
             match part {
@@ -103,10 +136,7 @@ impl<'a> Expected<'a> {
             }
             found += part.records();
         }
-        if next(reader)?.is_some() || found != records {
-            return Err(bad(format!("the ledger tells of {found} records in it")));
-        }
-        Ok(records)
+        Ok(found)
     }
 
     /// One record in a file, which is any one of the commit.

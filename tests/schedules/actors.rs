@@ -30,6 +30,11 @@ impl Handed {
         self.0.lock().unwrap().push(text.to_owned());
     }
 
+    /// As they came.
+    pub(super) fn order(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
     pub(super) fn counts(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for text in self.0.lock().unwrap().iter() {

@@ -12,6 +12,7 @@
 mod actors;
 mod droppers;
 mod explorer;
+mod merging;
 #[path = "../pipeline/mod.rs"]
 mod pipeline;
 mod readers;

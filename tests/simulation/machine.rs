@@ -8,6 +8,7 @@ use serde_json::Value;
 use tailspool::capture::{CaptureOptions, Overlap};
 use tailspool::disk::{Disk, Loss, SimDisk};
 use tailspool::limits::{FULL_RETRY, TAIL_SETTLE};
+use tailspool::pure::merge::MergeBounds;
 use tailspool::pure::record::Envelope;
 use tailspool::source::Budget;
 use tailspool::source::exclude::Exclude;
@@ -35,7 +36,17 @@ pub(crate) struct Manner {
     small_segments: bool,
     /// Batches hold so many records, and a full one is committed late.
     small_batches: Option<u32>,
+    /// A few batches that wait are merged.
+    merges: bool,
 }
+
+/// What is merged where a few batches are too many.
+const MERGES: MergeBounds = MergeBounds {
+    from_batches: 2,
+    batches_max: 3,
+    bytes_max: 1 << 20,
+    growth: 2,
+};
 
 impl Manner {
     pub(crate) fn drawn(dice: &mut Dice) -> Self {
@@ -44,6 +55,7 @@ impl Manner {
             harsh: dice.once_in(2),
             small_segments: dice.once_in(2),
             small_batches: dice.pick(&[None, Some(1), Some(3)]),
+            merges: dice.once_in(2),
         }
     }
 }
@@ -245,7 +257,16 @@ impl Machine {
         }
         let Some(watcher) = &mut self.watcher else { return };
         // The first one may be for what an earlier poll has left.
-        match watcher.look().and_then(|()| watcher.look()) {
+        let merges = self.manner.merges;
+        let merge = |watcher: &mut Pipeline| {
+            // Some of it: learning what the ledger names, choosing, and merging are one step each.
+            (0..4).try_for_each(|_| {
+                watcher.capture.merge_bounds(MERGES);
+                watcher.capture.tick(false)
+            })
+        };
+        let looked = watcher.look().and_then(|()| watcher.look());
+        match looked.and_then(|()| if merges { merge(watcher) } else { Ok(()) }) {
             Ok(()) if watcher.capture.queue_full().is_none() => {
                 for content in self.writers.contents() {
                     self.account.looked_at(content);

@@ -72,7 +72,7 @@ impl Handles {
 }
 
 /// How many handles may stay open: the bound, and well under what the process may have.
-pub(super) fn handles_max() -> usize {
+pub(crate) fn handles_max() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else {
         return HANDLES_MAX;

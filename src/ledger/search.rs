@@ -6,9 +6,9 @@ use memchr::memmem::Finder;
 use serde::Deserialize;
 use ulid::Ulid;
 
+use super::{Commits, Found, damaged, segment_numbers, segment_path};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind};
-use crate::ledger::{Commits, Found, damaged, segment_numbers, segment_path};
 use crate::limits::{READ_BYTES, SEARCH_STEP_BYTES};
 use crate::pure::commit::Commit;
 use crate::pure::entry::Entry;
@@ -115,6 +115,15 @@ fn ask(lines: &[u8], ulid: Ulid) -> Result<Answer, serde_json::Error> {
 
 /// Finds the line of a record, in the order that the ledger has; None where that order does not lead to it.
 pub fn find(disk: &dyn Disk, ulid: Ulid) -> Result<Option<Hit>, Error> {
+    match place(disk, ulid)? {
+        Some(begin) => scan(disk, begin.segment, begin.offset, ulid, true),
+        None => Ok(None),
+    }
+}
+
+/// Where a commit begins that is not behind the one of a record, and near it where the ledger has its order; None where
+/// all of the ledger is behind it.
+pub fn place(disk: &dyn Disk, ulid: Ulid) -> Result<Option<Mark>, Error> {
     let numbers: Vec<u32> = segment_numbers(disk)?.into_iter().collect();
     let (mut low, mut high) = (0, numbers.len());
     // The last segment that does not begin above it.
@@ -127,7 +136,7 @@ pub fn find(disk: &dyn Disk, ulid: Ulid) -> Result<Option<Hit>, Error> {
         }
     }
     match numbers.get(..low).and_then(<[u32]>::last) {
-        Some(segment) => find_in(disk, *segment, ulid),
+        Some(segment) => place_in(disk, *segment, ulid).map(Some),
         None => Ok(None),
     }
 }
@@ -160,7 +169,7 @@ fn first_answer(disk: &dyn Disk, segment: u32, start: u64, ulid: Ulid) -> Result
     Ok(None)
 }
 
-fn find_in(disk: &dyn Disk, segment: u32, ulid: Ulid) -> Result<Option<Hit>, Error> {
+fn place_in(disk: &dyn Disk, segment: u32, ulid: Ulid) -> Result<Mark, Error> {
     let path = segment_path(segment);
     let meta = disk.meta(&path);
     let size = meta
@@ -174,7 +183,7 @@ fn find_in(disk: &dyn Disk, segment: u32, ulid: Ulid) -> Result<Option<Hit>, Err
             _ => high = middle,
         }
     }
-    scan(disk, segment, low, ulid, true)
+    Ok(Mark { segment, offset: low })
 }
 
 /// Reads every commit of the ledger, for a record that the order does not lead to.
@@ -254,7 +263,7 @@ fn scan(disk: &dyn Disk, segment: u32, start: u64, ulid: Ulid, ordered: bool) ->
 }
 
 /// A line that gives out a ULID is a run or a settled line.
-pub(super) fn no_record() -> Error {
+pub(crate) fn no_record() -> Error {
     Error::new(
         ErrorKind::Failed,
         "the ledger is damaged: a line that is no record gives out a ULID",
