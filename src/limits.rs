@@ -79,10 +79,6 @@ pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// Longest line that is believed to be a ledger line.
 pub const LEDGER_LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Longest `commit` line that a start looks for at the end of the ledger: one names a batch, or as many files as a commit
-/// has records where each has one of its own.
-pub const COMMIT_LINE_BYTES_MAX: u64 = 64 * 1024;
-
 /// Bytes of the snapshot that are read, and parsed by one thread, at a time.
 pub const SNAPSHOT_PIECE_BYTES: usize = 1024 * 1024;
 

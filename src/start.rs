@@ -18,8 +18,8 @@ use crate::disk::{Disk, EntryKind, Loaded, Meta};
 use crate::error::{Error, ErrorKind};
 use crate::home::{CURSORS, CURSORS_TMP, HomeLock, PENDING, PROVENANCE, QUARANTINE, STATUS_TMP, pending};
 use crate::ledger::{self, Ledger, damaged, segment_path, segments};
-use crate::limits::{COMMIT_LINE_BYTES_MAX, PIECE_BYTES, UNFINISHED_AGE};
-use crate::pure::commit::{COMMIT_PREFIX, Commit};
+use crate::limits::{PIECE_BYTES, UNFINISHED_AGE};
+use crate::pure::commit::COMMIT_PREFIX;
 use crate::pure::fold::{Fold, Mark};
 use crate::pure::name::{Batch, Name, single};
 use crate::queue::claim;
@@ -49,18 +49,22 @@ pub fn start(disk: &Arc<dyn Disk>, now: Timestamp) -> Result<Started, Error> {
             .map_err(|cause| Error::io("cannot remove the leftover", at(leftover), cause))?;
     }
     let snapshot = snapshot(&**disk, now)?;
+    let covered = snapshot.mark;
     let Folded {
         fold,
         segment,
         length,
         behind_bytes,
-    } = if covers_all(&**disk, &snapshot)? {
-        keep_segment(&**disk, snapshot)?
-    } else {
-        let folded = fold_ledger(&**disk, snapshot)?;
-        rewrite_segment(&**disk, folded.segment, folded.length)?;
-        folded
+    } = fold_ledger(&**disk, snapshot)?;
+    let end = Mark {
+        segment,
+        offset: length,
     };
+    if fold.commit > 0 && covered == end && size_of(&**disk, segment)? == length {
+        keep_segment(&**disk, segment)?;
+    } else {
+        rewrite_segment(&**disk, segment, length)?;
+    }
     roll_forward(&**disk)?;
     remove_unfinished(&**disk, now)?;
     finish_compaction(&**disk, &fold)?;
@@ -103,38 +107,14 @@ struct Folded {
     behind_bytes: u64,
 }
 
-/// Whether nothing stands behind what the snapshot covers, and it ends with the commit that it names.
-fn covers_all(disk: &dyn Disk, snapshot: &Fold) -> Result<bool, Error> {
-    let Mark { segment, offset } = snapshot.mark;
-    if snapshot.commit == 0 || segment != segments(disk)? || size_of(disk, segment)? != offset {
-        return Ok(false);
-    }
-    let path = segment_path(segment);
-    let mut line = Vec::new();
-    disk.read_from(&path, offset.saturating_sub(COMMIT_LINE_BYTES_MAX))
-        .and_then(|reader| reader.take(COMMIT_LINE_BYTES_MAX).read_to_end(&mut line))
-        .map_err(|cause| Error::io("cannot read the ledger", disk.show(&path), cause))?;
-    let body = line.strip_suffix(b"\n").unwrap_or_default();
-    let last = memchr::memrchr(b'\n', body).map_or(body, |before| &body[before + 1..]);
-    let commit = serde_json::from_slice::<Commit>(last);
-    Ok(last.starts_with(COMMIT_PREFIX) && commit.is_ok_and(|commit| commit.commit == snapshot.commit))
-}
-
-/// The last segment as it is: a snapshot is written only of commits whose sync went well. A copy of the home that was
-/// never synced is synced by this.
-fn keep_segment(disk: &dyn Disk, snapshot: Fold) -> Result<Folded, Error> {
-    let Mark { segment, offset } = snapshot.mark;
+/// Leaves the last segment as it is: a snapshot is written only of commits whose sync went well. A copy of the home that
+/// was never synced is synced by this.
+fn keep_segment(disk: &dyn Disk, segment: u32) -> Result<(), Error> {
     let path = segment_path(segment);
     cursors::remove(disk, &path.with_extension("jsonl.tmp"))
         .and_then(|()| disk.open(&path, false)?.sync())
         .and_then(|()| disk.sync_dir(Path::new(PROVENANCE)))
-        .map_err(|cause| Error::io("cannot sync the ledger", disk.show(&path), cause))?;
-    Ok(Folded {
-        fold: snapshot,
-        segment,
-        length: offset,
-        behind_bytes: 0,
-    })
+        .map_err(|cause| Error::io("cannot sync the ledger", disk.show(&path), cause))
 }
 
 /// Adds to the snapshot what was committed after it. The last segment is checked from its start, since it
