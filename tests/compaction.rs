@@ -334,7 +334,8 @@ fn what_other_programs_wrote_is_never_merged_and_nothing_across_it() {
     assert_eq!(home.sizes(), expected);
     let (text, _) = drain_some(&home.disk, Format::Envelope, u64::MAX, true);
     let text = String::from_utf8(text).unwrap();
-    let order: Vec<_> = text.lines().map(|line| line[9..35].to_owned()).collect();
+    let ulid = |line: &str| serde_json::from_str::<Value>(line).unwrap()["ulid"].to_string();
+    let order: Vec<_> = text.lines().map(ulid).collect();
     assert!(order.is_sorted(), "{order:?}");
     assert_eq!(order.len(), 17);
 }
