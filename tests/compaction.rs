@@ -2,6 +2,10 @@
 //! operations at every single step, each followed by a start and an exact count of what is handed out.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "the names of the queue are"
+)]
 
 mod pipeline;
 

@@ -195,7 +195,7 @@ impl Capture {
         let ended = lock(&self.committer).commit_with(Some(file), &entries, at);
         match ended {
             Ok(End::Done(done)) => {
-                self.merged(done, &entries[0])?;
+                self.merged(&done, &entries[0])?;
                 let removed = merge.remove();
                 removed.map_err(|cause| self.latch("cannot remove what was merged into", Some(&target), cause))?;
                 let synced = disk.sync_dir(Path::new(PENDING));
@@ -216,7 +216,7 @@ impl Capture {
         }
     }
 
-    fn merged(&mut self, done: Done, entry: &Entry) -> Result<(), Error> {
+    fn merged(&mut self, done: &Done, entry: &Entry) -> Result<(), Error> {
         if let Err(what) = self.fold.apply(entry) {
             return Err(self.latch("the cursors contradict the ledger", None, what));
         }

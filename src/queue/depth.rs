@@ -116,7 +116,7 @@ pub fn list(disk: &dyn Disk) -> Result<Listing, Error> {
             Ok(meta) if meta.kind == EntryKind::File => drop(listing.files.insert(name, (kind, meta))),
             Ok(_) => listing.not_ours.push(name),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                listing.vanished = listing.vanished.max(Some(name))
+                listing.vanished = listing.vanished.max(Some(name));
             }
             Err(cause) => return Err(Error::io("cannot look at", disk.show(&pending(&name)), cause)),
         }

@@ -119,7 +119,7 @@ fn one_drain_beside_a_merge_hands_out_each_record_once_and_in_order() {
 #[test]
 fn two_drains_beside_a_merge_hand_out_each_record_once() {
     let begin = queue(&[&["1", "2"], &["3", "4"]]);
-    holds("a merge and two drains", switches(0), &|| {
+    holds("a merge and two drains", switches(1), &|| {
         played(&begin, FOUR, 2, false)
     });
 }
