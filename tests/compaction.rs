@@ -476,6 +476,17 @@ fn crash(place: &Place, at: u64, fault: Fault, losses: [Loss; 2], between: Betwe
     if losses[0] == Loss::Nothing {
         assert_eq!(home.waiting(), BATCHES as u64, "{what}");
         home.verify(&what);
+        let stands = |from: usize, records: usize| {
+            let name = format!("pending-{}-{records}.jsonl", known[from]);
+            home.batches().contains(&name)
+        };
+        for (first, records) in [(0, 4), (4, 2)] {
+            let any = (first..first + records).any(|source| stands(source, 1));
+            assert!(
+                !stands(first, records) || !any || stands(first, 1),
+                "{what}: the oldest goes last"
+            );
+        }
     }
     for ulid in [known[0], known[3]] {
         let now = home.trace(ulid);
