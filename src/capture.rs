@@ -200,7 +200,7 @@ impl Capture {
                 is_behind: false,
             },
             encoder: Encoder::new(options.overlap),
-            compaction: Compaction::new(opened),
+            compaction: Compaction::new(opened, options.on_full),
             opened,
             disk,
             clock,

@@ -2,6 +2,10 @@
 //! operations at every single step, each followed by a start and an exact count of what is handed out.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "the names of the queue are"
+)]
 
 mod pipeline;
 
@@ -334,7 +338,8 @@ fn what_other_programs_wrote_is_never_merged_and_nothing_across_it() {
     assert_eq!(home.sizes(), expected);
     let (text, _) = drain_some(&home.disk, Format::Envelope, u64::MAX, true);
     let text = String::from_utf8(text).unwrap();
-    let order: Vec<_> = text.lines().map(|line| line[9..35].to_owned()).collect();
+    let ulid = |line: &str| serde_json::from_str::<Value>(line).unwrap()["ulid"].to_string();
+    let order: Vec<_> = text.lines().map(ulid).collect();
     assert!(order.is_sorted(), "{order:?}");
     assert_eq!(order.len(), 17);
 }
@@ -471,6 +476,17 @@ fn crash(place: &Place, at: u64, fault: Fault, losses: [Loss; 2], between: Betwe
     if losses[0] == Loss::Nothing {
         assert_eq!(home.waiting(), BATCHES as u64, "{what}");
         home.verify(&what);
+        let stands = |from: usize, records: usize| {
+            let name = format!("pending-{}-{records}.jsonl", known[from]);
+            home.batches().contains(&name)
+        };
+        for (first, records) in [(0, 4), (4, 2)] {
+            let any = (first..first + records).any(|source| stands(source, 1));
+            assert!(
+                !stands(first, records) || !any || stands(first, 1),
+                "{what}: the oldest goes last"
+            );
+        }
     }
     for ulid in [known[0], known[3]] {
         let now = home.trace(ulid);

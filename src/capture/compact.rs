@@ -15,13 +15,12 @@ use super::committer::{Done, End, lock};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::home::{PENDING, pending};
-use crate::limits::{COMPACT_EVERY, COMPACT_PAUSES, COMPACT_RETRY};
+use crate::limits::{BATCH_BYTES, COMPACT_EVERY, COMPACT_PAUSES, COMPACT_RETRY};
 use crate::pure::entry::Entry;
 use crate::pure::merge::MergeBounds;
 use crate::pure::name::{Batch, Name, lock_of};
-use crate::queue::depth::{Listing, list, room_bytes};
+use crate::queue::depth::{Listing, OnFull, list, room_bytes};
 use crate::queue::merge::{self, Merge, NotWritten};
-use crate::show::count;
 use crate::source::tailer::handles_max;
 use ours::Ours;
 
@@ -52,12 +51,17 @@ enum Step {
 }
 
 impl Compaction {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, on_full: OnFull) -> Self {
         let bounds = MergeBounds::default();
         Self {
             bounds: MergeBounds {
                 // Each takes two handles.
                 batches_max: bounds.batches_max.min(handles_max() / 4).max(2),
+                bytes_max: match on_full {
+                    OnFull::Wait => bounds.bytes_max,
+                    // Whole files are dropped, so these stay as small as any.
+                    OnFull::DropOldest => BATCH_BYTES as u64,
+                },
                 ..bounds
             },
             groups: VecDeque::new(),
@@ -191,13 +195,13 @@ impl Capture {
         let ended = lock(&self.committer).commit_with(Some(file), &entries, at);
         match ended {
             Ok(End::Done(done)) => {
-                self.merged(done, &entries[0])?;
+                self.merged(&done, &entries[0])?;
                 let removed = merge.remove();
                 removed.map_err(|cause| self.latch("cannot remove what was merged into", Some(&target), cause))?;
                 let synced = disk.sync_dir(Path::new(PENDING));
                 synced.map_err(|cause| self.latch("cannot sync the queue after merging", Some(&target), cause))?;
                 self.depth.batches = self.depth.batches.saturating_sub(sources - 1);
-                log::info!("{} merged into {target}", count(sources, "batch"));
+                log::info!("{sources} batches merged into {target}");
                 self.snapshot_if_due();
                 Ok(Step::Done)
             }
@@ -212,7 +216,7 @@ impl Capture {
         }
     }
 
-    fn merged(&mut self, done: Done, entry: &Entry) -> Result<(), Error> {
+    fn merged(&mut self, done: &Done, entry: &Entry) -> Result<(), Error> {
         if let Err(what) = self.fold.apply(entry) {
             return Err(self.latch("the cursors contradict the ledger", None, what));
         }

@@ -10,13 +10,11 @@ use crate::source::tailer::hot_interval;
 impl Capture {
     /// When [`Capture::tick`] has something to do, if the source has nothing more at once.
     pub fn deadline(&self) -> Option<Instant> {
-        match &self.full {
-            Some(full) => Some(full.retry_at),
-            None => {
-                let commit = (!self.open.is_empty()).then(|| self.commit_due(self.depth.batches, false));
-                commit.into_iter().chain(self.compaction_due()).min()
-            }
+        if let Some(full) = &self.full {
+            return Some(full.retry_at);
         }
+        let commit = (!self.open.is_empty()).then(|| self.commit_due(self.depth.batches, false));
+        commit.into_iter().chain(self.compaction_due()).min()
     }
 
     /// Commits if that is due, and looks for room if there was none. `more`: the source has more at once, which may

@@ -60,8 +60,8 @@ pub struct Listing {
     pub files: BTreeMap<OsString, (Name, Meta)>,
     /// Names of ours that stand on something that is no regular file.
     pub not_ours: Vec<OsString>,
-    /// A name was gone when it was looked at: what took its place may be missing.
-    pub vanished: bool,
+    /// The youngest name that was gone when it was looked at: what took its place may be missing.
+    pub vanished: Option<OsString>,
 }
 
 impl Listing {
@@ -115,7 +115,9 @@ pub fn list(disk: &dyn Disk) -> Result<Listing, Error> {
         match disk.meta(&pending(&name)) {
             Ok(meta) if meta.kind == EntryKind::File => drop(listing.files.insert(name, (kind, meta))),
             Ok(_) => listing.not_ours.push(name),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => listing.vanished = true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                listing.vanished = listing.vanished.max(Some(name));
+            }
             Err(cause) => return Err(Error::io("cannot look at", disk.show(&pending(&name)), cause)),
         }
     }

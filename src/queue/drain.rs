@@ -134,12 +134,12 @@ fn run(
         unsecured: Vec::new(),
         unsecured_bytes: 0,
         unsecured_max: claims_max(),
-        vanished,
+        vanished: vanished.is_some(),
         is_patient: true,
         is_new: false,
         shown: None,
     };
-    let mut todo = Todo::of(files.into_keys());
+    let mut todo = Todo::of(files.into_keys(), vanished);
     loop {
         if std::mem::take(&mut drain.vanished) {
             todo.missed();
@@ -258,8 +258,8 @@ impl<'a> Drain<'a> {
             self.shown = checked.ulid(end - 1).map(str::to_owned);
         }
         match broken {
-            // Drained by somebody else since it was shown.
-            Some(Broken::Source(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            // Drained by somebody else since it was shown, or merged.
+            Some(Broken::Source(error)) if error.kind() == io::ErrorKind::NotFound => self.vanished = true,
             broken => self.judge(name, broken),
         }
     }

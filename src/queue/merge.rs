@@ -217,7 +217,8 @@ pub fn list_settled(disk: &dyn Disk) -> Result<Listing, Error> {
     let give_up = Instant::now() + MERGE_PEEK_PATIENCE;
     loop {
         let listing = list(disk)?;
-        let moves = listing.vanished || (listing.has_twins() && under_way(disk).is_ok_and(|first| first.is_some()));
+        let moves =
+            listing.vanished.is_some() || (listing.has_twins() && under_way(disk).is_ok_and(|first| first.is_some()));
         if !moves || Instant::now() >= give_up {
             return Ok(listing);
         }

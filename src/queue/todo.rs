@@ -27,10 +27,11 @@ pub(super) struct Todo {
 }
 
 impl Todo {
-    pub(super) fn of(names: impl Iterator<Item = OsString>) -> Self {
+    /// These, of which the youngest one may have vanished.
+    pub(super) fn of(names: impl Iterator<Item = OsString>, vanished: Option<OsString>) -> Self {
         let names: BTreeSet<_> = names.collect();
         Self {
-            youngest: names.last().cloned(),
+            youngest: names.last().cloned().max(vanished),
             names,
             tried: BTreeSet::new(),
             new: BTreeSet::new(),
@@ -88,6 +89,6 @@ impl Todo {
         self.names = still;
         self.least = if is_new { 0 } else { (2 * self.least).max(1) };
         self.since = 0;
-        self.missed = listing.vanished;
+        self.missed = listing.vanished.is_some();
     }
 }
