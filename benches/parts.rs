@@ -84,7 +84,7 @@ fn in_memory(criterion: &mut Criterion, text: &[u8]) {
         });
     });
     group.bench_function("UTF-8", |bencher| {
-        bencher.iter(|| strings().map(str::len).sum::<usize>())
+        bencher.iter(|| strings().map(str::len).sum::<usize>());
     });
     group.bench_function("JSON and role", |bencher| {
         bencher.iter(|| strings().filter(|line| judge(line).0).count());
@@ -115,7 +115,7 @@ fn in_memory(criterion: &mut Criterion, text: &[u8]) {
         });
     });
     group.bench_function("hashing a run", |bencher| {
-        bencher.iter(|| blake3::hash(black_box(text)))
+        bencher.iter(|| blake3::hash(black_box(text)));
     });
     group.finish();
 }
@@ -130,7 +130,7 @@ fn log_file(file_id: Ulid) -> LogFile {
         .into(),
         identity: Identity {
             device: 1,
-            inode: file_id.0 as u64,
+            inode: 7,
             btime: None,
         },
         agent: Some("claude".into()),

@@ -88,7 +88,7 @@ fn in_turns(threads: usize, home: &Path, beside: &Path) -> Outcome<Value> {
     let single = record(0);
     let line = single.to_string();
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    let calls = (threads * SINGLES) as f64;
+    let calls = f64::from(u32::try_from(threads * SINGLES)?);
     for _ in 0..5 {
         let queue = CaptureQueue::open(home, QueueOptions::default())?;
         ours.push(calls / together(threads, |_| Ok(queue.append(&single).map(drop)?))?);

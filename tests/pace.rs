@@ -16,6 +16,7 @@ use tailspool::home::{PENDING, pending};
 use tailspool::limits::{
     COMMIT_INTERVAL_MAX, COMMIT_PACE_FROM_BATCHES, COMMIT_PACE_TO_BATCHES, POLL_BYTES, TURN_COST_BYTES,
 };
+use tailspool::pure::merge::MergeBounds;
 use tailspool::pure::name::{Batch, Name, single};
 use tailspool::queue::depth;
 use tailspool::queue::outgoing::Layout;
@@ -54,6 +55,11 @@ impl Watched {
         }
         append(&temp.path().join("a.jsonl"), "1\n");
         let mut pipeline = start();
+        // Merging has a time of its own.
+        pipeline.capture.merge_bounds(MergeBounds {
+            from_batches: u64::MAX,
+            ..MergeBounds::default()
+        });
         pipeline.look().unwrap();
         assert_eq!(pipeline.capture.captured().commits, 1);
         Self {
