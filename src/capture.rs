@@ -16,6 +16,7 @@ mod room;
 mod sink;
 mod stretch;
 mod text;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

@@ -27,6 +27,9 @@ pub const TURN_COST_BYTES: u64 = 16 * 1024;
 /// Bytes that one call of `Source::poll` reads before it returns to the engine.
 pub const POLL_BYTES: u64 = 8 * 1024 * 1024;
 
+/// Longest line that is taken whole while a backlog is read, where streaming it would hold up all others.
+pub const WHOLE_LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
 /// Bytes of a long line that are in memory at a time while it is streamed.
 pub const PIECE_BYTES: usize = 64 * 1024;
 
@@ -48,6 +51,9 @@ pub const OVERLAP_BATCHES: u64 = 8;
 /// Lines of one read with this many bytes are given to another thread for their envelopes: with fewer, telling it would cost
 /// more than writing them.
 pub const STRETCH_BYTES_MIN: usize = 32 * 1024;
+
+/// Room for envelopes that a batch keeps for the next one, of each of the two threads that write them.
+pub const TEXT_ROOM_BYTES: usize = BATCH_BYTES / 2;
 
 /// Stretches of lines that wait for this thread, beside the one that it is at; further ones the engine does itself.
 pub const STRETCHES_WAITING_MAX: usize = 2;

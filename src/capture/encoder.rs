@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use super::overlap::Overlap;
 use super::stretch::Stretch;
 use crate::error::{Error, ErrorKind};
-use crate::limits::STRETCHES_WAITING_MAX;
+use crate::limits::{FETCH_BYTES, STRETCHES_WAITING_MAX};
 
 /// Hands stretches over, as long as the thread has few to do.
 pub(super) struct Encoder {
@@ -185,8 +185,10 @@ fn write(orders: &Receiver<Order>, rooms: &Sender<Vec<u8>>) {
             } => {
                 let length = theirs.write(&stretch);
                 surplus_bytes.fetch_add(length.saturating_sub(expected_bytes), Ordering::Relaxed);
-                // Nobody wants it when the capture has ended, nor what follows.
-                let _ = rooms.send(stretch.bytes);
+                if stretch.bytes.capacity() <= 2 * FETCH_BYTES {
+                    // Nobody wants it when the capture has ended, nor what follows.
+                    let _ = rooms.send(stretch.bytes);
+                }
             }
             Order::HandBack { to, room } => {
                 let next = Theirs {

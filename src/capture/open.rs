@@ -305,6 +305,14 @@ impl OpenBatch {
         }
     }
 
+    /// Hashes a line that was added, its newline left out.
+    pub(super) fn extend_run_by(&mut self, line: &[u8], evidence: Evidence, mtime: Timestamp) {
+        let Some(run) = &mut self.run else { return };
+        run.hasher.update(line);
+        run.hasher.update(b"\n");
+        (run.evidence, run.mtime) = (Some(evidence), mtime);
+    }
+
     pub(super) fn close_run(&mut self) {
         let named_by = self.named_by();
         let entry = self.run.take().and_then(|run| run.entry(named_by));

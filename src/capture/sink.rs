@@ -92,6 +92,9 @@ impl EventSink for Capture {
             Ok(Some(evidence)) => return Ok(LongVerdict::Taken(evidence)),
             Err(Changed) => return Ok(LongVerdict::Changed),
         }
+        if let Some(verdict) = self.take_whole(line)? {
+            return Ok(verdict);
+        }
         if !self.is_clear()? {
             return Ok(LongVerdict::Refused);
         }
@@ -188,7 +191,7 @@ impl Capture {
         Ok(self.open.is_empty())
     }
 
-    fn begin_run(&mut self, file: &Arc<LogFile>, line: &Line<'_>) {
+    pub(super) fn begin_run(&mut self, file: &Arc<LogFile>, line: &Line<'_>) {
         let known = self.fold.files.get(&file.file_id);
         let asks_cwd = known.is_none_or(|file| file.cwd.is_none() && file.captured_lines < CWD_LINES_MAX);
         // What is under way is not known yet.

@@ -3,7 +3,7 @@
 use super::encoder::{Awaited, Encoder, Theirs};
 use super::stretch::Stretch;
 use crate::error::Error;
-use crate::limits::IDLE_ROOM_BYTES;
+use crate::limits::{IDLE_ROOM_BYTES, TEXT_ROOM_BYTES};
 
 /// Envelopes, a line each.
 #[derive(Default)]
@@ -81,10 +81,12 @@ impl Text {
     }
 
     pub(super) fn clear(&mut self) {
-        self.ours.clear();
+        for room in [&mut self.ours, &mut self.theirs.envelopes] {
+            room.clear();
+            room.shrink_to(TEXT_ROOM_BYTES);
+        }
         self.before.clear();
         self.awaited = None;
-        self.theirs.envelopes.clear();
         self.theirs.lengths.clear();
         self.theirs_bytes = 0;
     }
