@@ -259,7 +259,7 @@ fn of_appends_that_share_a_batch_each_one_says_whether_its_record_is_there() {
             });
             disk.make_room();
             // It may not have come to that operation.
-            disk.plan(u64::MAX, fault);
+            disk.plan(1_000_000, fault);
             let fresh = on(&disk, &clock, QueueOptions::default());
             let found: BTreeMap<_, _> = ingested(&fresh)
                 .into_iter()
