@@ -303,6 +303,19 @@ fn a_batch_that_is_held_or_begun_or_damaged_is_left_alone_and_nothing_is_merged_
 }
 
 #[test]
+fn what_a_merger_that_died_had_marked_is_merged_by_the_next_one() {
+    let place = Place::with(BATCHES);
+    let home = place.home();
+    for name in home.batches() {
+        let mut claim = Claim::take(&home.disk, name.as_ref()).unwrap().unwrap();
+        assert!(claim.mark_merging().unwrap());
+    }
+    home.compact().unwrap();
+    assert_eq!(home.sizes(), [4, 2]);
+    home.verify("merged");
+}
+
+#[test]
 fn what_other_programs_wrote_is_never_merged_and_nothing_across_it() {
     let place = Place::with(9);
     let home = place.home();

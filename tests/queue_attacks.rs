@@ -111,6 +111,10 @@ impl Disk for Hooked {
         self.call("rename", from)?;
         self.0.rename(from, to)
     }
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call("rename", from)?;
+        self.0.rename_new(from, to)
+    }
     fn unlink(&self, path: &Path) -> io::Result<()> {
         self.call("unlink", path)?;
         self.0.unlink(path)

@@ -9,8 +9,8 @@ use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use pipeline::{Meddled, Meddler, Pipeline, TestClock, append, drained};
@@ -32,6 +32,9 @@ struct Opened {
     /// Every file shows this second as its last change.
     still: AtomicBool,
     still_at: AtomicU64,
+    looks: AtomicU64,
+    /// Called right after the look of this number.
+    after: Mutex<Option<(u64, Box<dyn Fn() + Send>)>>,
 }
 
 impl Meddler for Opened {
@@ -40,6 +43,12 @@ impl Meddler for Opened {
     }
 
     fn change(&self, mut stat: Stat) -> Stat {
+        let number = self.looks.fetch_add(1, Ordering::SeqCst) + 1;
+        if let Some((at, act)) = &*self.after.lock().unwrap()
+            && number == *at
+        {
+            act();
+        }
         if self.still.load(Ordering::SeqCst) {
             let seconds = self.still_at.load(Ordering::SeqCst).cast_signed();
             stat.ctime = Stamp {
@@ -258,6 +267,35 @@ fn a_change_within_the_tick_of_the_last_look_is_found_by_the_next_start() {
     home.opens();
     assert_eq!(home.next_run(), (String::new(), 1));
     assert_eq!(home.next_run(), (String::new(), 0));
+}
+
+#[test]
+fn a_change_right_after_any_look_is_found_however_long_what_follows_takes() {
+    let run = |at: u64| {
+        let home = Home::with(&[("a.jsonl", "one\n")]);
+        home.opened.still.store(true, Ordering::SeqCst);
+        let now = tailspool::clock::Clock::utc(&*home.clock).as_second();
+        home.opened.still_at.store(now.cast_unsigned(), Ordering::SeqCst);
+        let (path, clock) = (home.path("a.jsonl"), Arc::clone(&home.clock));
+        let change = move || {
+            let log = OpenOptions::new().write(true).open(&path).unwrap();
+            log.write_at(b"two", 0).unwrap();
+            clock.pass(2 * RACY);
+        };
+        *home.opened.after.lock().unwrap() = Some((at, Box::new(change)));
+        home.run();
+        let looks = home.opened.looks.load(Ordering::SeqCst);
+        *home.opened.after.lock().unwrap() = None;
+        home.run();
+        (looks, drained(&home.disk))
+    };
+    let (looks, text) = run(u64::MAX);
+    assert_eq!(text, "one\n");
+    assert!(looks >= 3, "the walk, before the read, after it");
+    for at in 1..=looks {
+        let (_, text) = run(at);
+        assert!(text.ends_with("two\n"), "after look {at} of {looks}: {text:?}");
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl Capture {
                 self.committed(&batch, done)?;
                 batch.clear();
                 // The room that a batch has taken is used again.
-                if self.open.is_empty() {
+                if self.open.is_empty() && self.open.noted.is_empty() {
                     std::mem::swap(&mut batch, &mut self.open);
                 }
                 self.spare = batch;

@@ -19,6 +19,7 @@ use crate::limits::{BATCH_BYTES, COMPACT_EVERY, COMPACT_PAUSES, COMPACT_RETRY};
 use crate::pure::entry::Entry;
 use crate::pure::merge::MergeBounds;
 use crate::pure::name::{Batch, Name, lock_of};
+use crate::queue::claim::is_merging;
 use crate::queue::depth::{Listing, OnFull, list, room_bytes};
 use crate::queue::merge::{self, Merge, NotWritten};
 use crate::source::tailer::handles_max;
@@ -259,9 +260,12 @@ impl Compaction {
             .into_iter()
             .filter(|name| Name::parse(name) == Name::Lock)
             .collect();
+        // A drain left behind how far it came; the mark of a merger that died says nothing.
         let is_begun = |batch: &Batch| {
-            let lock = lock_of(batch.name().as_ref());
-            locks.contains(&lock) && disk.meta(&pending(lock)).is_ok_and(|meta| meta.size > 0)
+            let (name, lock) = (batch.name(), lock_of(batch.name().as_ref()));
+            locks.contains(&lock)
+                && disk.meta(&pending(lock)).is_ok_and(|meta| meta.size > 0)
+                && !is_merging(disk, name.as_ref())
         };
         let files = listing.files.values().map(|(kind, meta)| match kind {
             Name::Batch(batch) if self.ours.has(batch) && !self.damaged.contains(&batch.first) && !is_begun(batch) => {

@@ -90,6 +90,10 @@ pub trait Disk: Send + Sync {
     /// Gives the file a new name, in place of whatever had it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// The same where nothing has the new name; `AlreadyExists` where something has. `Unsupported` or another error where the
+    /// system has no such call, or the filesystem does not know it.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Removes a file's name.
     fn unlink(&self, path: &Path) -> io::Result<()>;
 
@@ -207,6 +211,14 @@ pub(crate) mod conformance {
         disk.create(a).unwrap().write_at(b"other", 0).unwrap();
         disk.rename(a, b).unwrap();
         assert_eq!(content(disk, "d/b"), b"other", "a rename replaces");
+        assert_eq!(kind_of(disk.rename_new(a, b)), io::ErrorKind::NotFound);
+        disk.create(a).unwrap();
+        assert_eq!(kind_of(disk.rename_new(a, b)), io::ErrorKind::AlreadyExists);
+        assert_eq!(content(disk, "d/b"), b"other", "and this one does not");
+        disk.unlink(a).unwrap();
+        disk.rename_new(b, a).unwrap();
+        disk.rename_new(a, b).unwrap();
+        assert_eq!(disk.list(dir).unwrap(), ["b"]);
         assert_eq!(second.meta().unwrap().inode, meta.inode, "a handle stays with its file");
         disk.unlink(b).unwrap();
         assert!(disk.list(dir).unwrap().is_empty());

@@ -169,6 +169,18 @@ impl Disk for OsDisk {
         Ok(())
     }
 
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let flags = rustix::fs::RenameFlags::NOREPLACE;
+        retry_on_intr(|| rustix::fs::renameat_with(&self.home, from, &self.home, to, flags))?;
+        Ok(())
+    }
+
+    #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+    fn rename_new(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn unlink(&self, path: &Path) -> io::Result<()> {
         retry_on_intr(|| rustix::fs::unlinkat(&self.home, path, AtFlags::empty()))?;
         Ok(())

@@ -388,6 +388,17 @@ impl Disk for SimDisk {
         state.end(go)
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        {
+            let state = self.state();
+            state.inode(from)?;
+            if state.names.contains_key(to) {
+                return Err(Errno::EXIST.into());
+            }
+        }
+        self.rename(from, to)
+    }
+
     fn unlink(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.inode(path)?;

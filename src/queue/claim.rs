@@ -1,5 +1,7 @@
 //! Claims: a batch belongs to whoever holds the `flock` of its lock file.
 
+mod spares;
+
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
@@ -13,6 +15,8 @@ use crate::home::{PENDING, pending};
 use crate::limits::{CLAIM_REOPEN_MAX, CLAIM_RETRY, ORPHANS_HELD};
 use crate::pure::name::{Name, lock_of};
 use crate::show::Shown;
+
+pub use spares::SpareLocks;
 
 /// A claimed batch. Dropping the claim gives it up; the lock file stays beside a batch that stays.
 pub struct Claim<'a> {
@@ -76,8 +80,14 @@ impl<'a> Claim<'a> {
 
     /// Claims a batch, or says why not.
     pub fn ask(disk: &'a dyn Disk, name: &OsStr) -> io::Result<Asked<'a>> {
+        Self::ask_with(disk, name, &mut SpareLocks::new(disk, 0))
+    }
+
+    /// The same, with a lock file of an earlier batch if there is one.
+    pub fn ask_with(disk: &'a dyn Disk, name: &OsStr, spares: &mut SpareLocks<'_>) -> io::Result<Asked<'a>> {
         let (batch, lock) = (pending(name), pending(lock_of(name)));
-        let lock_file = match locked(disk, &lock, true) {
+        let spare = spares.take(&lock);
+        let lock_file = match spare.map_or_else(|| locked(disk, &lock, true), |file| Ok(Some(file))) {
             Ok(None) => return Ok(Asked::Held),
             Ok(file) => file,
             Err(error) if is_full(&error) => None,
@@ -94,7 +104,10 @@ impl<'a> Claim<'a> {
         match disk.meta(&claim.batch) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                claim.unlink_lock()?;
+                // What holds progress is about a merged batch, which has the lock file of its oldest source.
+                if claim.progress().is_none() {
+                    claim.unlink_lock()?;
+                }
                 return Ok(Asked::Gone);
             }
             Err(error) => return Err(error),
@@ -143,15 +156,30 @@ impl<'a> Claim<'a> {
     /// Acknowledges the batch: it is removed, and then its lock file. A lock file that cannot be removed is no error;
     /// a start of a watcher removes it.
     pub fn acknowledge(self) -> io::Result<()> {
+        let disk = self.disk;
+        self.acknowledge_to(&mut SpareLocks::new(disk, 0))
+    }
+
+    /// The same; its lock file may be kept for other batches.
+    pub fn acknowledge_to(self, spares: &mut SpareLocks<'_>) -> io::Result<()> {
         match self.disk.unlink(&self.batch) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let (disk, lock) = (self.disk, self.lock.clone());
-        if let Err(error) = self.unlink_lock() {
+        let (disk, lock) = (self.disk, self.lock);
+        let kept = match self.lock_file {
+            Some(file) => spares.keep(lock.clone(), file),
+            None => unlink_lock(disk, &lock),
+        };
+        if let Err(error) = kept {
             log::info!("{} stays: {error}", Shown::path(&disk.show(&lock)));
         }
         Ok(())
+    }
+
+    /// The path of its lock file, which a merged batch has in common with the oldest of its sources.
+    pub fn lock(&self) -> &Path {
+        &self.lock
     }
 
     /// Removes the batch, tried twice, and then its lock file, unless that is another batch's too.
@@ -172,10 +200,14 @@ impl<'a> Claim<'a> {
 
     /// After the batch was moved elsewhere: removes its lock file.
     pub fn unlink_lock(self) -> io::Result<()> {
-        match self.disk.unlink(&self.lock) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        unlink_lock(self.disk, &self.lock)
+    }
+}
+
+fn unlink_lock(disk: &dyn Disk, lock: &Path) -> io::Result<()> {
+    match disk.unlink(lock) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -360,6 +392,101 @@ mod tests {
             file.write_at(text.as_bytes(), 0).unwrap();
             assert_eq!(claim.progress(), None, "{text}");
         }
+    }
+
+    #[test]
+    fn how_far_somebody_came_in_a_merged_batch_stays_when_its_oldest_source_is_asked_for() {
+        let disk = with_batch();
+        let merged = "pending-01ARZ3NDEKTSV4RRFFQ69G5FAV-9.jsonl";
+        assert_eq!(lock_of(merged.as_ref()), lock_of(NAME.as_ref()));
+        disk.create(&pending(merged)).unwrap();
+        disk.unlink(&pending(NAME)).unwrap();
+        let progress = Progress::at("01ARZ3NDEKTSV4RRFFQ69G5FAW", 0);
+        Claim::take(&disk, merged.as_ref()).unwrap().unwrap().note(&progress);
+        assert!(matches!(Claim::ask(&disk, NAME.as_ref()).unwrap(), Asked::Gone));
+        let claim = Claim::take(&disk, merged.as_ref()).unwrap().unwrap();
+        assert_eq!(claim.progress(), Some(progress));
+    }
+
+    #[test]
+    fn a_lock_file_is_used_again_for_another_batch_and_removed_at_the_end() {
+        let disk = with_batch();
+        let names = ["pending-a.json", "pending-b.json", "pending-c.json"];
+        for name in names {
+            disk.create(&pending(name)).unwrap();
+        }
+        let mut spares = SpareLocks::new(&disk, 1);
+        let ask = |name: &str, spares: &mut SpareLocks<'_>| match Claim::ask_with(&disk, name.as_ref(), spares).unwrap()
+        {
+            Asked::Claimed(claim) => claim,
+            Asked::Held | Asked::Gone => panic!("{name} is to be had"),
+        };
+        let inode = |name: &str| disk.meta(&pending(lock_of(name.as_ref()))).unwrap().inode;
+        let mut claim = ask(NAME, &mut spares);
+        claim.note(&Progress::at("01ARZ3NDEKTSV4RRFFQ69G5FAW", 1));
+        let first = inode(NAME);
+        claim.acknowledge_to(&mut spares).unwrap();
+        assert_eq!(inode(NAME), first, "it waits");
+        let claim = ask(names[0], &mut spares);
+        assert_eq!((inode(names[0]), claim.progress()), (first, None));
+        assert!(disk.meta(&pending(lock_of(NAME.as_ref()))).is_err());
+        assert!(
+            Claim::take(&disk, names[0].as_ref()).unwrap().is_none(),
+            "and it is locked"
+        );
+        // One that somebody made stays the one that counts.
+        disk.create(&pending(lock_of(names[1].as_ref()))).unwrap();
+        let other = inode(names[1]);
+        claim.acknowledge_to(&mut spares).unwrap();
+        let claim = ask(names[1], &mut spares);
+        assert_eq!(inode(names[1]), other);
+        claim.acknowledge_to(&mut spares).unwrap();
+        let claim = ask(names[2], &mut spares);
+        assert_eq!(inode(names[2]), first);
+        drop(spares);
+        claim.acknowledge().unwrap();
+        assert!(self::names(&disk).is_empty());
+    }
+
+    #[test]
+    fn a_spare_lock_file_that_another_program_replaced_claims_nothing() {
+        let disk = with_batch();
+        let next = "pending-b.json";
+        disk.create(&pending(next)).unwrap();
+        let mut spares = SpareLocks::new(&disk, 1);
+        let Asked::Claimed(claim) = Claim::ask_with(&disk, NAME.as_ref(), &mut spares).unwrap() else {
+            panic!("nobody holds it");
+        };
+        claim.acknowledge_to(&mut spares).unwrap();
+        let lock = pending(lock_of(NAME.as_ref()));
+        disk.unlink(&lock).unwrap();
+        let mut theirs = disk.open(&lock, true).unwrap();
+        assert!(theirs.try_lock().unwrap());
+        assert!(matches!(
+            Claim::ask_with(&disk, next.as_ref(), &mut spares).unwrap(),
+            Asked::Held
+        ));
+        drop(theirs);
+        assert!(matches!(
+            Claim::ask_with(&disk, next.as_ref(), &mut spares).unwrap(),
+            Asked::Claimed(_)
+        ));
+    }
+
+    #[test]
+    fn a_merged_batch_and_its_oldest_source_have_one_lock_file_that_is_taken_over() {
+        let disk = with_batch();
+        let merged = "pending-01ARZ3NDEKTSV4RRFFQ69G5FAV-9.jsonl";
+        disk.create(&pending(merged)).unwrap();
+        let mut spares = SpareLocks::new(&disk, 4);
+        for name in [NAME, merged] {
+            let Asked::Claimed(claim) = Claim::ask_with(&disk, name.as_ref(), &mut spares).unwrap() else {
+                panic!("{name} is held by nobody but us");
+            };
+            claim.acknowledge_to(&mut spares).unwrap();
+        }
+        drop(spares);
+        assert!(names(&disk).is_empty());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use super::claim::{Asked, Claim, Progress, is_merging, progress};
+use super::claim::{Asked, Claim, Progress, SpareLocks, is_merging, progress};
 use super::depth::{Listing, list};
 use super::envelopes::Checked;
 pub use super::envelopes::{Format, Refusal};
@@ -125,15 +125,17 @@ fn run(
         log::warn!(code = "queue.not_ours", name = shown.as_str();
             "{shown} in the queue is no regular file; it is left alone");
     }
+    let unsecured_max = claims_max();
     let mut drain = Drain {
         disk,
+        spares: SpareLocks::new(disk, unsecured_max),
         options,
         reader,
         overseer,
         report: DrainReport::default(),
         unsecured: Vec::new(),
         unsecured_bytes: 0,
-        unsecured_max: claims_max(),
+        unsecured_max,
         vanished: vanished.is_some(),
         is_patient: true,
         is_new: false,
@@ -166,6 +168,7 @@ fn claims_max() -> usize {
 
 struct Drain<'a> {
     disk: &'a dyn Disk,
+    spares: SpareLocks<'a>,
     options: DrainOptions,
     reader: &'a mut dyn Reader,
     overseer: &'a mut dyn Overseer,
@@ -213,10 +216,15 @@ impl<'a> Drain<'a> {
 
     /// Claims a batch. One that is being merged is waited for, or what is younger would be handed out before it.
     fn claim(&mut self, name: &OsStr) -> io::Result<Asked<'a>> {
+        // What went into it, or it went into, and waits to be secured: both have one lock file.
+        let lock = pending(lock_of(name));
+        if self.unsecured.iter().any(|taken| taken.claim.lock() == lock) {
+            self.secure();
+        }
         let begun = Instant::now();
         let mut is_sure = false;
         loop {
-            let asked = Claim::ask(self.disk, name)?;
+            let asked = Claim::ask_with(self.disk, name, &mut self.spares)?;
             if !matches!(asked, Asked::Held) || !self.is_patient {
                 return Ok(asked);
             }
@@ -332,7 +340,7 @@ impl<'a> Drain<'a> {
             self.overseer.handed(Handed { first, last, records });
         }
         let Some(next) = taken.next else {
-            if let Err(error) = claim.acknowledge() {
+            if let Err(error) = claim.acknowledge_to(&mut self.spares) {
                 self.failed(&taken.name, "cannot remove the drained batch", error);
             }
             return;

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use super::depth::list;
 use crate::disk::Disk;
 use crate::limits::RELIST_MAX;
-use crate::pure::name::Name;
+use crate::pure::name::{Name, named_by};
 
 /// The names of a listing that were not tried yet, oldest first.
 ///
@@ -18,8 +18,9 @@ pub(super) struct Todo {
     tried: BTreeSet<OsString>,
     /// Names that the first listing did not have.
     new: BTreeSet<OsString>,
-    /// The youngest name of the first listing: what comes later is not for this drain.
-    youngest: Option<OsString>,
+    /// What the youngest one of the first listing is named by: what comes later is not for this drain. The youngest one may
+    /// go into a batch that begins with it, and has another name.
+    youngest: Option<String>,
     missed: bool,
     /// Names that were tried since the queue was listed, and how many must have been before it is again.
     since: usize,
@@ -31,7 +32,7 @@ impl Todo {
     pub(super) fn of(names: impl Iterator<Item = OsString>, vanished: Option<OsString>) -> Self {
         let names: BTreeSet<_> = names.collect();
         Self {
-            youngest: names.last().cloned().max(vanished),
+            youngest: names.last().max(vanished.as_ref()).and_then(|name| named_by(name)),
             names,
             tried: BTreeSet::new(),
             new: BTreeSet::new(),
@@ -77,9 +78,7 @@ impl Todo {
         for (name, (kind, _)) in listing.files {
             if self.names.contains(&name) {
                 still.insert(name);
-            } else if matches!(kind, Name::Batch(_))
-                && Some(&name) <= self.youngest.as_ref()
-                && !self.tried.contains(&name)
+            } else if matches!(kind, Name::Batch(_)) && named_by(&name) <= self.youngest && !self.tried.contains(&name)
             {
                 is_new = true;
                 self.new.insert(name.clone());
@@ -90,5 +89,37 @@ impl Todo {
         self.least = if is_new { 0 } else { (2 * self.least).max(1) };
         self.since = 0;
         self.missed = listing.vanished.is_some();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::disk::SimDisk;
+    use crate::home::{PENDING, pending};
+
+    const OLD: &str = "pending-01ARZ3NDEKTSV4RRFFQ69G5FAA-1.jsonl";
+    const YOUNGEST: &str = "pending-01ARZ3NDEKTSV4RRFFQ69G5FAB-5.jsonl";
+
+    #[test]
+    fn what_the_youngest_went_into_is_handed_out_and_what_came_later_is_not() {
+        let disk = SimDisk::new();
+        disk.create_dir(Path::new(PENDING)).unwrap();
+        let mut todo = Todo::of([OLD, YOUNGEST].into_iter().map(OsString::from), None);
+        let merged = "pending-01ARZ3NDEKTSV4RRFFQ69G5FAB-64.jsonl";
+        for name in [OLD, merged, "pending-01ARZ3NDEKTSV4RRFFQ69G5FAC-1.jsonl"] {
+            disk.create(&pending(name)).unwrap();
+        }
+        assert_eq!(todo.next().unwrap(), OLD);
+        todo.tried(OLD.into());
+        assert_eq!(todo.next().unwrap(), YOUNGEST);
+        todo.tried(YOUNGEST.into());
+        todo.missed();
+        todo.relist_if_due(&disk);
+        assert_eq!(todo.next().unwrap(), merged);
+        assert!(todo.is_new(merged.as_ref()));
+        assert_eq!(todo.next(), None);
     }
 }

@@ -173,6 +173,10 @@ impl Disk for Stubborn {
         self.disk.rename(from, to)
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename_new(from, to)
+    }
+
     fn unlink(&self, path: &Path) -> io::Result<()> {
         self.disk.unlink(path)
     }

@@ -252,6 +252,10 @@ impl Disk for Turned {
         self.turn("rename", from)?;
         self.disk.rename(from, to)
     }
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.turn("rename", from)?;
+        self.disk.rename_new(from, to)
+    }
     fn unlink(&self, path: &Path) -> io::Result<()> {
         self.turn("unlink", path)?;
         self.disk.unlink(path)

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use ulid::Ulid;
 
 use super::cut::Cut;
@@ -32,6 +33,8 @@ struct Visit<'a> {
     spot: &'a Spot,
     log: &'a dyn Log,
     stat: &'a Stat,
+    /// When the look began.
+    at: Timestamp,
 }
 
 /// What one step of a visit came to.
@@ -89,13 +92,14 @@ impl Tailer {
 
     /// One look and the step that it means.
     fn one_step(&mut self, spot: &Spot, log: &dyn Log, sink: &mut dyn EventSink) -> Result<Went, Error> {
+        let at = self.clock.utc();
         let stat = match log.stat() {
             Ok(stat) if stat.kind == Kind::File => stat,
             Ok(_) => return Ok(Went::Over(self.not_known_at(spot, "it is not a regular file"))),
             Err(error) => return Ok(Went::Over(self.look_failed_at(spot, &error))),
         };
         let stat = &stat;
-        let visit = Visit { spot, log, stat };
+        let visit = Visit { spot, log, stat, at };
         let looked = match spot {
             Spot::Path(key, root) => self.look_at(key, *root, log, stat, sink)?,
             Spot::File(id) => self.look_at_ours(*id, log, stat),
@@ -156,7 +160,7 @@ impl Tailer {
 
     /// Reads on, up to a turn.
     fn append(&mut self, visit: Visit<'_>, id: Ulid, sink: &mut dyn EventSink) -> Result<Went, Error> {
-        let Visit { spot, log, stat } = visit;
+        let Visit { spot, log, stat, .. } = visit;
         let once = self.once;
         let Some(tracked) = self.table.get_mut(id) else {
             return Ok(Went::Over(Turn::Done));
@@ -237,8 +241,8 @@ impl Tailer {
 
     /// Everything that is complete was taken: the last line may be whole without its newline.
     fn at_end(&mut self, visit: Visit<'_>, id: Ulid, sink: &mut dyn EventSink) -> Result<Went, Error> {
-        let Visit { spot, log, stat } = visit;
-        self.caught_up(id, stat);
+        let Visit { spot, log, stat, at } = visit;
+        self.caught_up(id, stat, at);
         if let (Spot::Path(..), Some(tracked)) = (spot, self.table.get_mut(id)) {
             tracked.changes = 0;
         }
@@ -321,14 +325,14 @@ impl Tailer {
     }
 
     /// Remembers what was seen, whether the file is hot, and whether it must be checked once more.
-    fn caught_up(&mut self, id: Ulid, stat: &Stat) {
-        let (now, utc) = (self.clock.now(), self.clock.utc());
+    fn caught_up(&mut self, id: Ulid, stat: &Stat, looked_at: Timestamp) {
+        let now = self.clock.now();
         let Some(tracked) = self.table.get_mut(id) else { return };
         let seen = Seen::from(stat);
         let moved = tracked.seen != Some(seen);
         let is_news = moved && tracked.seen.is_some();
-        let age = utc.duration_since(stat.mtime.timestamp()).unsigned_abs();
-        let since_change = utc.duration_since(stat.ctime.timestamp()).unsigned_abs();
+        let age = looked_at.duration_since(stat.mtime.timestamp()).unsigned_abs();
+        let since_change = looked_at.duration_since(stat.ctime.timestamp()).unsigned_abs();
         (tracked.cursor.size_seen, tracked.size) = (stat.size, stat.size);
         tracked.seen = Some(seen);
         tracked.racy_until = (since_change < RACY).then(|| now + RACY);
