@@ -13,10 +13,12 @@ mod open;
 mod overlap;
 mod pace;
 mod room;
+mod rooms;
 mod sink;
 mod stretch;
 mod text;
 mod whole;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -43,6 +45,7 @@ use compact::Compaction;
 use encoder::Encoder;
 use open::OpenBatch;
 use overlap::Background;
+use rooms::Rooms;
 
 pub use overlap::Overlap;
 pub use pace::CommitPace;
@@ -82,6 +85,8 @@ pub struct Capture {
     fold: Fold,
     ulids: Ulids,
     encoder: Encoder,
+    /// For envelopes.
+    rooms: Rooms,
     open: OpenBatch,
     /// Empty, with room.
     spare: OpenBatch,
@@ -189,6 +194,7 @@ impl Capture {
         let opened = clock.now();
         let committer = Committer::new(Arc::clone(&disk), lock.mark(), ledger, options.layout);
         let committer = Arc::new(Mutex::new(committer));
+        let rooms = Rooms::default();
         Ok(Self {
             background: Background::new(options.overlap, Arc::clone(&committer)),
             committer,
@@ -200,7 +206,7 @@ impl Capture {
                 snapshot_bytes: 0,
                 is_behind: false,
             },
-            encoder: Encoder::new(options.overlap),
+            encoder: Encoder::new(options.overlap, rooms.clone()),
             compaction: Compaction::new(opened, options.on_full),
             opened,
             disk,
@@ -208,8 +214,9 @@ impl Capture {
             options,
             lock,
             fold,
-            open: OpenBatch::of(options.layout),
-            spare: OpenBatch::of(options.layout),
+            open: OpenBatch::of(options.layout, rooms.clone()),
+            spare: OpenBatch::of(options.layout, rooms.clone()),
+            rooms,
             depth,
             dropper: Dropper::default(),
             stuck: false,

@@ -52,11 +52,18 @@ pub const OVERLAP_BATCHES: u64 = 8;
 /// more than writing them.
 pub const STRETCH_BYTES_MIN: usize = 32 * 1024;
 
-/// Room for envelopes that a batch keeps for the next one, of each of the two threads that write them.
-pub const TEXT_ROOM_BYTES: usize = BATCH_BYTES / 2;
+/// Envelopes are written in pieces: a new one is begun when one has so many bytes.
+pub const ROOM_FULL_BYTES: usize = 256 * 1024;
+
+/// Room of such a piece: what is added to one that is not full is 16 KiB of text, at worst six times as long escaped, or what
+/// stands around a line.
+pub const ROOM_BYTES: usize = 384 * 1024;
+
+/// Pieces that are kept.
+pub const ROOMS_MAX: usize = 2 * BATCH_BYTES / ROOM_FULL_BYTES;
 
 /// Stretches of lines that wait for this thread, beside the one that it is at; further ones the engine does itself.
-pub const STRETCHES_WAITING_MAX: usize = 2;
+pub const STRETCHES_WAITING_MAX: usize = 8;
 
 /// Room for the next commit that is kept while nothing happens, in bytes: what a backlog took is given back.
 pub const IDLE_ROOM_BYTES: usize = 64 * 1024;

@@ -50,7 +50,8 @@ impl Capture {
     /// What is open, which is nothing then.
     pub(super) fn take_open(&mut self) -> OpenBatch {
         self.open.text.close(&mut self.encoder);
-        let spare = std::mem::replace(&mut self.spare, OpenBatch::of(self.options.layout));
+        let empty = OpenBatch::of(self.options.layout, self.rooms.clone());
+        let spare = std::mem::replace(&mut self.spare, empty);
         std::mem::replace(&mut self.open, spare)
     }
 

@@ -37,6 +37,7 @@ impl Capture {
             self.open.give_room_back();
             self.spare.give_room_back();
             self.encoder.rest();
+            self.disk.rest();
         }
         Ok(())
     }

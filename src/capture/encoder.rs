@@ -7,9 +7,11 @@ use std::thread::available_parallelism;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::overlap::Overlap;
+use super::rooms::Rooms;
 use super::stretch::Stretch;
+use super::written::{Place, Written};
 use crate::error::{Error, ErrorKind};
-use crate::limits::{FETCH_BYTES, STRETCHES_WAITING_MAX};
+use crate::limits::STRETCHES_WAITING_MAX;
 
 /// Hands stretches over, as long as the thread has few to do.
 pub(super) struct Encoder {
@@ -20,12 +22,11 @@ pub(super) struct Encoder {
     late: Vec<Stretch<Vec<u8>>>,
     /// Bytes that the thread has written for the open batch beyond what was expected.
     surplus_bytes: Arc<AtomicUsize>,
+    rooms: Rooms,
 }
 
 struct Thread {
     orders: Sender<Order>,
-    /// The room of stretches whose envelopes are written.
-    rooms: Receiver<Vec<u8>>,
 }
 
 enum Order {
@@ -35,28 +36,31 @@ enum Order {
         surplus_bytes: Arc<AtomicUsize>,
     },
     /// Everything since the last one is wanted.
-    HandBack {
-        to: Sender<Theirs>,
-        /// For what follows.
-        room: Vec<u8>,
-    },
+    HandBack(Sender<Theirs>),
 }
 
 /// Envelopes that another thread has written.
 #[derive(Default)]
 pub(super) struct Theirs {
-    pub(super) envelopes: Vec<u8>,
-    /// Of each stretch, in bytes.
-    pub(super) lengths: Vec<usize>,
+    pub(super) written: Written,
+    /// Where each stretch ends.
+    pub(super) ends: Vec<Place>,
 }
 
 impl Theirs {
+    fn new(rooms: Rooms) -> Self {
+        Self {
+            written: Written::new(rooms),
+            ends: Vec::new(),
+        }
+    }
+
+    /// Returns how many bytes it added.
     fn write(&mut self, stretch: &Stretch<Vec<u8>>) -> usize {
-        let before = self.envelopes.len();
-        stretch.encode(&mut self.envelopes);
-        let length = self.envelopes.len() - before;
-        self.lengths.push(length);
-        length
+        let before = self.written.bytes();
+        stretch.encode(&mut self.written);
+        self.ends.push(self.written.place());
+        self.written.bytes() - before
     }
 }
 
@@ -87,9 +91,10 @@ impl Awaited {
 }
 
 impl Encoder {
-    pub(super) fn new(overlap: Overlap) -> Self {
+    pub(super) fn new(overlap: Overlap, rooms: Rooms) -> Self {
         Self {
             overlap,
+            rooms,
             has_core: available_parallelism().is_ok_and(|cores| cores.get() > 1),
             thread: None,
             late: Vec::new(),
@@ -111,12 +116,12 @@ impl Encoder {
             Overlap::Late => self.late.push(stretch.copied(Vec::new())),
             Overlap::Thread => {
                 let surplus_bytes = Arc::clone(&self.surplus_bytes);
+                let rooms = self.rooms.clone();
                 let thread = self
                     .thread()
                     .filter(|thread| thread.orders.len() < STRETCHES_WAITING_MAX)?;
-                let room = thread.rooms.try_recv().unwrap_or_default();
                 let order = Order::Write {
-                    stretch: stretch.copied(room),
+                    stretch: stretch.copied(rooms.take_for(stretch.bytes.len())),
                     expected_bytes,
                     surplus_bytes,
                 };
@@ -127,20 +132,21 @@ impl Encoder {
         Some(expected_bytes)
     }
 
-    /// What was handed over for the open batch; the next batch begins. `room` is for that.
-    pub(super) fn hand_back(&mut self, room: Vec<u8>) -> Awaited {
+    /// What was handed over for the open batch; the next batch begins.
+    pub(super) fn hand_back(&mut self) -> Awaited {
         self.surplus_bytes = Arc::default();
         let Some(thread) = &self.thread else {
             return Awaited::Late(std::mem::take(&mut self.late));
         };
         let (to, theirs) = bounded(1);
-        let _ = thread.orders.send(Order::HandBack { to, room });
+        let _ = thread.orders.send(Order::HandBack(to));
         Awaited::Thread(theirs)
     }
 
-    /// Ends the thread, and gives back its room, until there is more.
+    /// Ends the thread, and gives back the rooms, until there is more.
     pub(super) fn rest(&mut self) {
         self.thread = None;
+        self.rooms.rest();
     }
 
     /// Bytes beyond what was expected of the open batch.
@@ -151,7 +157,7 @@ impl Encoder {
     /// The thread, which is started when it is wanted first.
     fn thread(&mut self) -> Option<&Thread> {
         if self.thread.is_none() && self.has_core {
-            match Thread::start() {
+            match Thread::start(self.rooms.clone()) {
                 Ok(thread) => self.thread = Some(thread),
                 Err(error) => {
                     log::info!("one thread writes all envelopes: cannot start another one: {error}");
@@ -165,17 +171,16 @@ impl Encoder {
 
 impl Thread {
     /// It ends with the sender of its orders; whoever waits for it has a channel of their own.
-    fn start() -> std::io::Result<Self> {
+    fn start(rooms: Rooms) -> std::io::Result<Self> {
         let (orders, taken) = unbounded();
-        let (empty, rooms) = unbounded();
-        let work = move || write(&taken, &empty);
+        let work = move || write(&taken, &rooms);
         std::thread::Builder::new().name("encode".into()).spawn(work)?;
-        Ok(Self { orders, rooms })
+        Ok(Self { orders })
     }
 }
 
-fn write(orders: &Receiver<Order>, rooms: &Sender<Vec<u8>>) {
-    let mut theirs = Theirs::default();
+fn write(orders: &Receiver<Order>, rooms: &Rooms) {
+    let mut theirs = Theirs::new(rooms.clone());
     for order in orders {
         match order {
             Order::Write {
@@ -185,17 +190,11 @@ fn write(orders: &Receiver<Order>, rooms: &Sender<Vec<u8>>) {
             } => {
                 let length = theirs.write(&stretch);
                 surplus_bytes.fetch_add(length.saturating_sub(expected_bytes), Ordering::Relaxed);
-                if stretch.bytes.capacity() <= 2 * FETCH_BYTES {
-                    // Nobody wants it when the capture has ended, nor what follows.
-                    let _ = rooms.send(stretch.bytes);
-                }
+                rooms.give(stretch.bytes);
             }
-            Order::HandBack { to, room } => {
-                let next = Theirs {
-                    envelopes: room,
-                    lengths: Vec::new(),
-                };
-                let _ = to.send(std::mem::replace(&mut theirs, next));
+            Order::HandBack(to) => {
+                // Nobody wants it when the capture has ended.
+                let _ = to.send(std::mem::replace(&mut theirs, Theirs::new(rooms.clone())));
             }
         }
     }

@@ -7,6 +7,7 @@ use ulid::Ulid;
 
 use super::encoder::Encoder;
 use super::entries::{At, settled_entry};
+use super::rooms::Rooms;
 use super::stretch::Stretch;
 use super::text::Text;
 use crate::clock::Clock;
@@ -137,9 +138,10 @@ impl Stamp {
 }
 
 impl OpenBatch {
-    pub(super) fn of(layout: Layout) -> Self {
+    pub(super) fn of(layout: Layout, rooms: Rooms) -> Self {
         Self {
             layout,
+            text: Text::new(rooms),
             ..Self::default()
         }
     }
@@ -321,7 +323,7 @@ impl OpenBatch {
 
     /// Gives back the room that a backlog took. What was added is committed.
     pub(super) fn give_room_back(&mut self) {
-        self.text.give_room_back();
+        self.text.rest();
         self.entries.shrink_to(IDLE_ROOM_BYTES / size_of::<Entry>());
         self.events.shrink_to(IDLE_ROOM_BYTES / size_of::<Event>());
         self.noted.shrink_to(IDLE_ROOM_BYTES / size_of::<Noted>());

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use simdutf8::basic::from_utf8;
 use ulid::Ulid;
 
+use super::written::Written;
 use crate::pure::lines::lines;
 use crate::pure::record::{Ending, Envelopes};
 
@@ -24,14 +26,23 @@ pub(super) struct Stretch<B> {
 
 impl<B: AsRef<[u8]>> Stretch<B> {
     /// Writes its envelopes.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    pub(super) fn encode(&self, out: &mut Written) {
+        let bytes = self.bytes.as_ref();
+        // Asked of all lines at once: a newline ends whatever stands before it.
+        let text = from_utf8(bytes).ok();
         let mut ulid = self.first;
-        for line in lines(self.bytes.as_ref(), self.offset, self.number) {
-            if !line.bytes.is_empty() {
-                self.envelopes
-                    .push(out, ulid, &self.appended_at, &line, Ending::NEWLINE);
-                ulid = Ulid(ulid.0.saturating_add(1));
+        for line in lines(bytes, self.offset, self.number) {
+            if line.bytes.is_empty() {
+                continue;
             }
+            let begin = usize::try_from(line.offset - self.offset).unwrap_or(usize::MAX);
+            let text = match text {
+                Some(text) => text.get(begin..begin.saturating_add(line.bytes.len())),
+                None => from_utf8(line.bytes).ok(),
+            };
+            self.envelopes
+                .push_text(out, ulid, &self.appended_at, &line, text, Ending::NEWLINE);
+            ulid = Ulid(ulid.0.saturating_add(1));
         }
     }
 
@@ -43,7 +54,6 @@ impl<B: AsRef<[u8]>> Stretch<B> {
 
     /// With the lines copied into `room`.
     pub(super) fn copied(&self, mut room: Vec<u8>) -> Stretch<Vec<u8>> {
-        room.clear();
         room.extend_from_slice(self.bytes.as_ref());
         Stretch {
             bytes: room,

@@ -1,17 +1,18 @@
 //! The envelopes of a batch: some are written, some are being written by another thread.
 
 use super::encoder::{Awaited, Encoder, Theirs};
+use super::rooms::Rooms;
 use super::stretch::Stretch;
+use super::written::{Place, Written};
 use crate::error::Error;
-use crate::limits::{IDLE_ROOM_BYTES, TEXT_ROOM_BYTES};
+use crate::pure::record::Pieces;
 
 /// Envelopes, a line each.
 #[derive(Default)]
 pub(super) struct Text {
-    /// Those that were written here.
-    ours: Vec<u8>,
-    /// How many bytes of `ours` stand before each stretch that was handed over.
-    before: Vec<usize>,
+    ours: Written,
+    /// Where in `ours` each stretch belongs that was handed over.
+    before: Vec<Place>,
     awaited: Option<Awaited>,
     theirs: Theirs,
     /// About how many bytes the stretches have that were handed over.
@@ -19,13 +20,21 @@ pub(super) struct Text {
 }
 
 impl Text {
+    /// Written into these rooms.
+    pub(super) fn new(rooms: Rooms) -> Self {
+        Self {
+            ours: Written::new(rooms),
+            ..Self::default()
+        }
+    }
+
     /// About how many bytes there are.
     pub(super) fn bytes(&self) -> usize {
-        self.ours.len() + self.theirs_bytes
+        self.ours.bytes() + self.theirs_bytes
     }
 
     /// Where the next envelope is written.
-    pub(super) fn end(&mut self) -> &mut Vec<u8> {
+    pub(super) fn end(&mut self) -> &mut Written {
         &mut self.ours
     }
 
@@ -33,7 +42,7 @@ impl Text {
     pub(super) fn push(&mut self, stretch: &Stretch<&[u8]>, encoder: &mut Encoder) {
         match encoder.hand_over(stretch) {
             Some(expected_bytes) => {
-                self.before.push(self.ours.len());
+                self.before.push(self.ours.place());
                 self.theirs_bytes += expected_bytes;
             }
             None => stretch.encode(&mut self.ours),
@@ -42,9 +51,8 @@ impl Text {
 
     /// Asks for what was handed over. Nothing is added any more.
     pub(super) fn close(&mut self, encoder: &mut Encoder) {
-        if self.awaited.is_none() && self.theirs.lengths.len() < self.before.len() {
-            let room = std::mem::take(&mut self.theirs.envelopes);
-            self.awaited = Some(encoder.hand_back(room));
+        if self.awaited.is_none() && self.theirs.ends.len() < self.before.len() {
+            self.awaited = Some(encoder.hand_back());
         }
     }
 
@@ -52,22 +60,22 @@ impl Text {
     pub(super) fn settle(&mut self) -> Result<(), Error> {
         if let Some(awaited) = self.awaited.take() {
             self.theirs = awaited.wait()?;
-            self.theirs_bytes = self.theirs.envelopes.len();
+            self.theirs_bytes = self.theirs.written.bytes();
         }
         Ok(())
     }
 
-    /// All of it, once it is settled, in pieces that do not end within an envelope.
+    /// All of it, once it is settled, in pieces that may end within an envelope.
     pub(super) fn pieces(&self) -> Vec<&[u8]> {
-        let (mut ours, mut theirs) = (&self.ours[..], &self.theirs.envelopes[..]);
-        let (mut pieces, mut taken) = (Vec::new(), 0);
-        for (before, length) in self.before.iter().zip(&self.theirs.lengths) {
-            pieces.push(ours.split_off(..before - taken));
-            pieces.push(theirs.split_off(..*length));
-            taken = *before;
+        let mut pieces = Vec::new();
+        let (mut of_ours, mut of_theirs) = (Place::default(), Place::default());
+        for (before, end) in self.before.iter().zip(&self.theirs.ends) {
+            pieces.extend(self.ours.between(of_ours, *before));
+            pieces.extend(self.theirs.written.between(of_theirs, *end));
+            (of_ours, of_theirs) = (*before, *end);
         }
-        pieces.push(Some(ours));
-        pieces.into_iter().flatten().filter(|piece| !piece.is_empty()).collect()
+        pieces.extend(self.ours.between(of_ours, self.ours.place()));
+        pieces
     }
 
     /// This text, and what came after it.
@@ -76,28 +84,24 @@ impl Text {
         next.settle()?;
         let all = [self.pieces(), next.pieces()].concat().concat();
         self.clear();
-        self.ours = all;
+        self.ours.piece().extend_from_slice(&all);
         Ok(self)
     }
 
+    /// The memory goes back to the rooms.
     pub(super) fn clear(&mut self) {
-        for room in [&mut self.ours, &mut self.theirs.envelopes] {
-            room.clear();
-            room.shrink_to(TEXT_ROOM_BYTES);
-        }
+        self.ours.clear();
+        self.theirs.written.clear();
         self.before.clear();
         self.awaited = None;
-        self.theirs.lengths.clear();
+        self.theirs.ends.clear();
         self.theirs_bytes = 0;
     }
 
-    /// Gives back the room that a backlog took. Nothing is in it.
-    pub(super) fn give_room_back(&mut self) {
-        self.ours.shrink_to(IDLE_ROOM_BYTES);
-        *self = Self {
-            ours: std::mem::take(&mut self.ours),
-            ..Self::default()
-        };
+    /// Gives back what a backlog took. Nothing is in it.
+    pub(super) fn rest(&mut self) {
+        self.before = Vec::new();
+        self.theirs = Theirs::default();
     }
 }
 
@@ -110,7 +114,8 @@ mod tests {
 
     use super::super::overlap::Overlap;
     use super::*;
-    use crate::pure::record::Envelopes;
+    use crate::limits::{ROOM_BYTES, ROOM_FULL_BYTES};
+    use crate::pure::record::{Envelope, Envelopes};
 
     fn stretch(text: &str, first: u128) -> Stretch<&[u8]> {
         let lines = text.split_terminator('\n').filter(|line| !line.is_empty()).count();
@@ -127,11 +132,11 @@ mod tests {
 
     /// What a text holds whose stretches were taken so; some lines are written here between them.
     fn text_of(overlap: Overlap, texts: &[String]) -> Vec<u8> {
-        let mut encoder = Encoder::new(overlap);
+        let mut encoder = Encoder::new(overlap, Rooms::default());
         let mut text = Text::default();
         for (number, lines) in texts.iter().enumerate() {
             if number % 3 == 1 {
-                text.end().extend_from_slice(b"between\n");
+                text.end().piece().extend_from_slice(b"between\n");
             }
             text.push(&stretch(lines, number as u128 * 1000), &mut encoder);
         }
@@ -154,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_text_is_used_again_and_joined_with_the_next_one() {
-        let mut encoder = Encoder::new(Overlap::Late);
+        let mut encoder = Encoder::new(Overlap::Late, Rooms::default());
         let mut write = |mut text: Text, lines: &str| {
             text.push(&stretch(lines, 7), &mut encoder);
             text.close(&mut encoder);
@@ -173,8 +178,38 @@ mod tests {
     }
 
     #[test]
+    fn long_lines_go_through_pieces_that_do_not_grow() {
+        let line = "é\"x\\".repeat(ROOM_FULL_BYTES / 2);
+        let texts = vec![
+            format!("a\n{line}\nb\n"),
+            "c\n".into(),
+            format!("{line}\n"),
+            format!("{line}\n"),
+        ];
+        let here = text_of(Overlap::Never, &texts);
+        assert_eq!(text_of(Overlap::Late, &texts), here);
+        assert!(here.len() > 10 * ROOM_FULL_BYTES);
+        let envelopes = here
+            .split_inclusive(|byte| *byte == b'\n')
+            .filter(|line| line.len() > 100);
+        let surfaces = envelopes.map(|json| Envelope::parse(json).unwrap().line().unwrap().into_owned());
+        let lines: Vec<_> = surfaces.collect();
+        assert_eq!(
+            lines,
+            [b"a", line.as_bytes(), b"b", b"c", line.as_bytes(), line.as_bytes()]
+        );
+        let mut written = Written::default();
+        for text in &texts {
+            stretch(text, 1).encode(&mut written);
+        }
+        for piece in written.between(Place::default(), written.place()) {
+            assert!(piece.len() <= ROOM_BYTES, "{}", piece.len());
+        }
+    }
+
+    #[test]
     fn bytes_beyond_those_expected_are_told() {
-        let mut encoder = Encoder::new(Overlap::Thread);
+        let mut encoder = Encoder::new(Overlap::Thread, Rooms::default());
         encoder.has_core_for_tests();
         let mut text = Text::default();
         // Six bytes each, escaped.

@@ -28,7 +28,7 @@ impl Capture {
         };
         // Escaped, any other text is twice as long at most.
         let has_control = bytes.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ';
-        if has_control || str::from_utf8(&bytes).is_err() {
+        if has_control || simdutf8::basic::from_utf8(&bytes).is_err() {
             return Ok(None);
         }
         if self.batch_is_full() || self.open.text.bytes() + bytes.len() > BATCH_BYTES {

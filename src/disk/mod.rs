@@ -109,6 +109,9 @@ pub trait Disk: Send + Sync {
     /// How much room there is.
     fn space(&self) -> io::Result<Space>;
 
+    /// Gives memory back that was kept for what is written next.
+    fn rest(&self) {}
+
     /// For messages: the path as a user would find it.
     fn show(&self, path: &Path) -> std::path::PathBuf;
 }

@@ -21,6 +21,8 @@ use crate::error::Error;
 pub struct OsDisk {
     home: OwnedFd,
     path: PathBuf,
+    #[cfg(target_os = "linux")]
+    room: std::sync::Arc<super::direct::PieceRoom>,
 }
 
 impl OsDisk {
@@ -34,6 +36,8 @@ impl OsDisk {
         Ok(Self {
             home,
             path: path.to_owned(),
+            #[cfg(target_os = "linux")]
+            room: std::sync::Arc::default(),
         })
     }
 
@@ -216,6 +220,11 @@ impl Disk for OsDisk {
         })
     }
 
+    fn rest(&self) {
+        #[cfg(target_os = "linux")]
+        self.room.rest();
+    }
+
     fn show(&self, path: &Path) -> PathBuf {
         if path.as_os_str().is_empty() {
             // Joined, it would end with a slash.
@@ -227,7 +236,11 @@ impl Disk for OsDisk {
 
 impl OsDisk {
     fn open_with(&self, path: &Path, flags: OFlags) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OsFile(self.open_file(path, flags)?)))
+        Ok(Box::new(OsFile {
+            file: self.open_file(path, flags)?,
+            #[cfg(target_os = "linux")]
+            room: std::sync::Arc::clone(&self.room),
+        }))
     }
 
     fn open_file(&self, path: &Path, flags: OFlags) -> io::Result<File> {
@@ -242,7 +255,11 @@ impl OsDisk {
     }
 }
 
-struct OsFile(File);
+struct OsFile {
+    file: File,
+    #[cfg(target_os = "linux")]
+    room: std::sync::Arc<super::direct::PieceRoom>,
+}
 
 impl DiskFile for OsFile {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -251,12 +268,12 @@ impl DiskFile for OsFile {
 
     fn write_pieces_at(&mut self, pieces: &[&[u8]], mut offset: u64) -> io::Result<()> {
         #[cfg(target_os = "linux")]
-        let mut written = super::direct::write_blocks(&self.0, pieces, offset)?;
+        let mut written = super::direct::write_blocks(&self.file, pieces, offset, &self.room)?;
         #[cfg(not(target_os = "linux"))]
         let mut written = 0;
         for piece in pieces {
             let before = written.min(piece.len());
-            std::os::unix::fs::FileExt::write_all_at(&self.0, &piece[before..], offset + before as u64)?;
+            std::os::unix::fs::FileExt::write_all_at(&self.file, &piece[before..], offset + before as u64)?;
             written -= before;
             offset += piece.len() as u64;
         }
@@ -266,20 +283,20 @@ impl DiskFile for OsFile {
     fn sync(&mut self) -> io::Result<()> {
         // Data and length are all that is needed of a file (fdatasync(2)). Not retried, not even on EINTR.
         #[cfg(not(target_vendor = "apple"))]
-        rustix::fs::fdatasync(&self.0)?;
+        rustix::fs::fdatasync(&self.file)?;
         // On Apple's systems only F_FULLFSYNC, which sync_all uses, reaches the medium.
         #[cfg(target_vendor = "apple")]
-        self.0.sync_all()?;
+        self.file.sync_all()?;
         Ok(())
     }
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
-        retry_on_intr(|| rustix::fs::ftruncate(&self.0, length))?;
+        retry_on_intr(|| rustix::fs::ftruncate(&self.file, length))?;
         Ok(())
     }
 
     fn try_lock(&mut self) -> io::Result<bool> {
-        match retry_on_intr(|| rustix::fs::flock(&self.0, FlockOperation::NonBlockingLockExclusive)) {
+        match retry_on_intr(|| rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive)) {
             Ok(()) => Ok(true),
             Err(Errno::WOULDBLOCK) => Ok(false),
             Err(errno) => Err(errno.into()),
@@ -287,9 +304,9 @@ impl DiskFile for OsFile {
     }
 
     fn is_locked(&mut self) -> io::Result<bool> {
-        match retry_on_intr(|| rustix::fs::flock(&self.0, FlockOperation::NonBlockingLockShared)) {
+        match retry_on_intr(|| rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockShared)) {
             Ok(()) => {
-                rustix::fs::flock(&self.0, FlockOperation::Unlock)?;
+                rustix::fs::flock(&self.file, FlockOperation::Unlock)?;
                 Ok(false)
             }
             Err(Errno::WOULDBLOCK) => Ok(true),
@@ -298,7 +315,7 @@ impl DiskFile for OsFile {
     }
 
     fn meta(&self) -> io::Result<Meta> {
-        Ok(meta_of(&rustix::fs::fstat(&self.0)?))
+        Ok(meta_of(&rustix::fs::fstat(&self.file)?))
     }
 }
 

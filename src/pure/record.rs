@@ -11,12 +11,16 @@ use jiff::Timestamp;
 use json_escape_simd::escape_into;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use simdutf8::basic::from_utf8;
 use ulid::Ulid;
 
 use crate::pure::identity::Identity;
 use crate::pure::lines::Line;
 use crate::pure::role::{Role, judge};
 use crate::show::json_error;
+
+/// Bytes of text that are escaped by one call.
+const ESCAPED_BYTES_AT_ONCE: usize = 16 * 1024;
 
 /// The schema version that we write, and the only one that we read.
 pub const SCHEMA_VERSION: u64 = 1;
@@ -71,8 +75,32 @@ pub fn appended_at(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
 }
 
+/// Where an envelope is written: a piece of memory, or several.
+pub trait Pieces {
+    /// The piece to go on in: another one, when it is asked for again and the last one is full.
+    fn piece(&mut self) -> &mut Vec<u8>;
+}
+
+/// One, which grows.
+impl Pieces for Vec<u8> {
+    fn piece(&mut self) -> &mut Vec<u8> {
+        self
+    }
+}
+
 /// Text as the inside of a JSON string.
-pub fn push_escaped(out: &mut Vec<u8>, text: &str) {
+pub fn push_escaped(out: &mut impl Pieces, mut text: &str) {
+    // The library asks for room as if every byte became six, which for a long text is far more than is ever filled.
+    while text.len() > ESCAPED_BYTES_AT_ONCE {
+        let boundary = (0..=ESCAPED_BYTES_AT_ONCE).rev().find(|at| text.is_char_boundary(*at));
+        let (some, rest) = text.split_at(boundary.unwrap_or(0));
+        push_escaped_at_once(out.piece(), some);
+        text = rest;
+    }
+    push_escaped_at_once(out.piece(), text);
+}
+
+fn push_escaped_at_once(out: &mut Vec<u8>, text: &str) {
     // The quote that the serializer writes first goes over a byte that is set aside and put back.
     let before = out.pop();
     let start = out.len();
@@ -184,24 +212,37 @@ impl Envelopes {
     }
 
     /// Writes the envelope of a line that is in memory.
-    pub fn push(&self, out: &mut Vec<u8>, ulid: Ulid, appended_at: &str, line: &Line<'_>, ending: Ending) {
-        Self::open(out, ulid, appended_at);
-        let traits = if let Ok(text) = str::from_utf8(line.bytes) {
-            out.pop();
-            escape_into(text, out);
+    pub fn push(&self, out: &mut impl Pieces, ulid: Ulid, appended_at: &str, line: &Line<'_>, ending: Ending) {
+        self.push_text(out, ulid, appended_at, line, from_utf8(line.bytes).ok(), ending);
+    }
+
+    /// The same, where it is known what the line is as text; None where it is not UTF-8.
+    pub fn push_text(
+        &self,
+        out: &mut impl Pieces,
+        ulid: Ulid,
+        appended_at: &str,
+        line: &Line<'_>,
+        text: Option<&str>,
+        ending: Ending,
+    ) {
+        Self::open(out.piece(), ulid, appended_at);
+        let traits = if let Some(text) = text {
+            push_escaped(out, text);
             Traits::of(text)
         } else {
             push_escaped(out, &String::from_utf8_lossy(line.bytes));
-            Self::between_forms(out);
-            STANDARD.encode_slice_to(line.bytes, out);
-            out.push(b'"');
+            let piece = out.piece();
+            Self::between_forms(piece);
+            STANDARD.encode_slice_to(line.bytes, piece);
             Traits {
                 json: false,
                 role: None,
             }
         };
-        let length = line.bytes.len() as u64;
-        self.close(out, line.offset, length, line.number, traits, ending);
+        let (length, piece) = (line.bytes.len() as u64, out.piece());
+        piece.push(b'"');
+        self.close(piece, line.offset, length, line.number, traits, ending);
     }
 
     /// Writes an envelope up to and with the quote that opens `surface`.

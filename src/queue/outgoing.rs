@@ -41,15 +41,13 @@ impl Outgoing {
         Ok(this)
     }
 
-    /// Writes whole envelopes, a line each, into the files that the layout wants; no piece ends within one. After an error
-    /// nothing is left, as far as the disk still obeys.
+    /// Writes whole envelopes, a line each, into the files that the layout wants. Their first 64 bytes are in one piece; else
+    /// a piece may end anywhere. After an error nothing is left, as far as the disk still obeys.
     pub fn write_all(disk: &dyn Disk, batch: Batch, pieces: &[&[u8]], layout: Layout) -> io::Result<Self> {
         let mut this = Self::none(layout);
         let written = match layout {
             Layout::Batch => this.add(disk, batch).and_then(|()| this.write_pieces(pieces)),
-            Layout::Record => pieces
-                .iter()
-                .try_for_each(|envelopes| this.write_singles(disk, envelopes)),
+            Layout::Record => this.write_singles(disk, pieces),
         };
         match written {
             Ok(()) => Ok(this),
@@ -68,11 +66,19 @@ impl Outgoing {
         }
     }
 
-    fn write_singles(&mut self, disk: &dyn Disk, envelopes: &[u8]) -> io::Result<()> {
-        for line in envelopes.split_inclusive(|byte| *byte == b'\n') {
-            let first = ulid_of(line).ok_or_else(|| io::Error::other("an envelope of ours has no ULID"))?;
-            self.add(disk, Batch { first, records: 1 })?;
-            self.write(line.strip_suffix(b"\n").unwrap_or(line))?;
+    fn write_singles(&mut self, disk: &dyn Disk, pieces: &[&[u8]]) -> io::Result<()> {
+        let mut is_within = false;
+        for part in pieces
+            .iter()
+            .flat_map(|piece| piece.split_inclusive(|byte| *byte == b'\n'))
+        {
+            if !is_within {
+                let first = ulid_of(part).ok_or_else(|| io::Error::other("an envelope of ours has no ULID"))?;
+                self.add(disk, Batch { first, records: 1 })?;
+            }
+            let end = part.strip_suffix(b"\n");
+            self.write(end.unwrap_or(part))?;
+            is_within = end.is_none();
         }
         // Only the home's lock keeps others away from these: so many files are not held open.
         self.open = None;
@@ -171,5 +177,42 @@ impl Outgoing {
     pub fn discard(self, disk: &dyn Disk) -> io::Result<()> {
         let unlink = |part: &Part| disk.unlink(&pending(part.batch.temporary()));
         self.parts.iter().try_for_each(unlink)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::disk::SimDisk;
+    use crate::pure::record::push_foreign;
+
+    #[test]
+    fn each_record_has_its_file_wherever_pieces_end() {
+        let ulids: Vec<_> = (1..=3).map(|number| ulid::Ulid::from_parts(number, 7)).collect();
+        let mut all = Vec::new();
+        let mut begins = vec![0];
+        for ulid in &ulids {
+            push_foreign(&mut all, *ulid, "T", format!("{{\"of\":\"{ulid}\"}}").as_bytes());
+            begins.push(all.len());
+        }
+        for cut in (64..all.len()).filter(|cut| begins.iter().all(|begin| !(*begin..begin + 64).contains(cut))) {
+            let disk = SimDisk::new();
+            disk.create_dir(Path::new(PENDING)).unwrap();
+            let batch = Batch {
+                first: ulids[0],
+                records: 3,
+            };
+            let pieces = [&all[..cut], &all[cut..]];
+            let files = Outgoing::write_all(&disk, batch, &pieces, Layout::Record).unwrap();
+            files.publish(&disk).unwrap();
+            for (ulid, begin) in ulids.iter().zip(begins.windows(2)) {
+                let mut found = Vec::new();
+                let mut reader = disk.read_from(&pending(single(*ulid)), 0).unwrap();
+                reader.read_to_end(&mut found).unwrap();
+                assert_eq!(found, all[begin[0]..begin[1] - 1], "cut at {cut}");
+            }
+        }
     }
 }

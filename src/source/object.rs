@@ -10,7 +10,7 @@ use crate::pure::role::is_json_stream;
 /// Whether a line that is in memory is one complete JSON object.
 pub fn is_object(line: &[u8]) -> bool {
     let is_object = |text: &str| text.trim_ascii_start().starts_with('{') && Traits::of(text).json;
-    str::from_utf8(line).is_ok_and(is_object)
+    simdutf8::basic::from_utf8(line).is_ok_and(is_object)
 }
 
 /// The same for a line of any length, by a reading of its own.

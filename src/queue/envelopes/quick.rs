@@ -16,7 +16,7 @@ pub(super) fn check(line: &[u8], format: Format, scratch: &mut Vec<u8>, raw: &mu
     let start = text_start(line)?;
     // In a string a control character must be escaped.
     let is_plain = line.iter().fold(u8::MAX, |least, byte| least.min(*byte)) >= b' ';
-    if !is_plain || str::from_utf8(line).is_err() {
+    if !is_plain || simdutf8::basic::from_utf8(line).is_err() {
         return None;
     }
     let before = raw.len();
