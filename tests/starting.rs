@@ -25,6 +25,8 @@ use tailspool::source::tree::{Stamp, Stat};
 
 const LONG: Duration = Duration::from_secs(3600);
 
+type Act = Box<dyn Fn() + Send>;
+
 /// Counts what is opened, and lets the filesystem's clock stand still.
 #[derive(Default)]
 struct Opened {
@@ -34,7 +36,7 @@ struct Opened {
     still_at: AtomicU64,
     looks: AtomicU64,
     /// Called right after the look of this number.
-    after: Mutex<Option<(u64, Box<dyn Fn() + Send>)>>,
+    after: Mutex<Option<(u64, Act)>>,
 }
 
 impl Meddler for Opened {

@@ -115,7 +115,8 @@ mod tests {
     use super::super::overlap::Overlap;
     use super::*;
     use crate::limits::{ROOM_BYTES, ROOM_FULL_BYTES};
-    use crate::pure::record::{Envelope, Envelopes};
+    use crate::pure::lines::lines;
+    use crate::pure::record::{Ending, Envelopes};
 
     fn stretch(text: &str, first: u128) -> Stretch<&[u8]> {
         let lines = text.split_terminator('\n').filter(|line| !line.is_empty()).count();
@@ -151,53 +152,20 @@ mod tests {
         fn whoever_writes_the_envelopes_they_are_the_same(
             texts in prop::collection::vec("([a\"\\\\\u{0}]{0,30}\n){0,4}", 0..20),
         ) {
-            let here = text_of(Overlap::Never, &texts);
-            prop_assert_eq!(&text_of(Overlap::Late, &texts), &here);
-            prop_assert_eq!(&text_of(Overlap::Thread, &texts), &here);
+            let mut whole = Vec::new();
+        for (number, text) in texts.iter().enumerate() {
+            if number % 3 == 1 {
+                whole.extend_from_slice(b"between\n");
+            }
+            let stretch = stretch(text, number as u128 * 1000);
+            for (line, ulid) in lines(stretch.bytes, stretch.offset, stretch.number).zip(stretch.first.0..) {
+                let (envelopes, at) = (&stretch.envelopes, &stretch.appended_at);
+                envelopes.push(&mut whole, Ulid(ulid), at, &line, Ending::NEWLINE);
+            }
         }
-    }
-
-    #[test]
-    fn a_text_is_used_again_and_joined_with_the_next_one() {
-        let mut encoder = Encoder::new(Overlap::Late, Rooms::default());
-        let mut write = |mut text: Text, lines: &str| {
-            text.push(&stretch(lines, 7), &mut encoder);
-            text.close(&mut encoder);
-            text
-        };
-        let mut first = write(Text::default(), "one\n");
-        first.settle().unwrap();
-        let one = first.pieces().concat();
-        first.clear();
-        assert_eq!((first.bytes(), first.pieces().len()), (0, 0));
-        let both = write(first, "one\n").joined(write(Text::default(), "one\n")).unwrap();
-        assert_eq!(both.pieces().concat(), [&one[..], &one[..]].concat());
-        let three = write(both, "one\n").joined(Text::default()).unwrap();
-        assert_eq!(three.pieces().concat(), one.repeat(3));
-        assert_eq!(three.bytes(), 3 * one.len());
-    }
-
-    #[test]
-    fn long_lines_go_through_pieces_that_do_not_grow() {
-        let line = "é\"x\\".repeat(ROOM_FULL_BYTES / 2);
-        let texts = vec![
-            format!("a\n{line}\nb\n"),
-            "c\n".into(),
-            format!("{line}\n"),
-            format!("{line}\n"),
-        ];
-        let here = text_of(Overlap::Never, &texts);
-        assert_eq!(text_of(Overlap::Late, &texts), here);
-        assert!(here.len() > 10 * ROOM_FULL_BYTES);
-        let envelopes = here
-            .split_inclusive(|byte| *byte == b'\n')
-            .filter(|line| line.len() > 100);
-        let surfaces = envelopes.map(|json| Envelope::parse(json).unwrap().line().unwrap().into_owned());
-        let lines: Vec<_> = surfaces.collect();
-        assert_eq!(
-            lines,
-            [b"a", line.as_bytes(), b"b", b"c", line.as_bytes(), line.as_bytes()]
-        );
+        assert!(whole.len() > 10 * ROOM_FULL_BYTES);
+        assert!(text_of(Overlap::Never, &texts) == whole);
+        assert!(text_of(Overlap::Late, &texts) == whole);
         let mut written = Written::default();
         for text in &texts {
             stretch(text, 1).encode(&mut written);

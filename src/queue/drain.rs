@@ -141,7 +141,7 @@ fn run(
         is_new: false,
         shown: None,
     };
-    let mut todo = Todo::of(files.into_keys(), vanished);
+    let mut todo = Todo::of(files.into_keys(), vanished.as_deref());
     loop {
         if std::mem::take(&mut drain.vanished) {
             todo.missed();

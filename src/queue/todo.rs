@@ -29,10 +29,10 @@ pub(super) struct Todo {
 
 impl Todo {
     /// These, of which the youngest one may have vanished.
-    pub(super) fn of(names: impl Iterator<Item = OsString>, vanished: Option<OsString>) -> Self {
+    pub(super) fn of(names: impl Iterator<Item = OsString>, vanished: Option<&OsStr>) -> Self {
         let names: BTreeSet<_> = names.collect();
         Self {
-            youngest: names.last().max(vanished.as_ref()).and_then(|name| named_by(name)),
+            youngest: names.last().map(OsString::as_os_str).max(vanished).and_then(named_by),
             names,
             tried: BTreeSet::new(),
             new: BTreeSet::new(),
