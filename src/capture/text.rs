@@ -152,7 +152,42 @@ mod tests {
         fn whoever_writes_the_envelopes_they_are_the_same(
             texts in prop::collection::vec("([a\"\\\\\u{0}]{0,30}\n){0,4}", 0..20),
         ) {
-            let mut whole = Vec::new();
+            let here = text_of(Overlap::Never, &texts);
+            prop_assert_eq!(&text_of(Overlap::Late, &texts), &here);
+            prop_assert_eq!(&text_of(Overlap::Thread, &texts), &here);
+        }
+    }
+
+    #[test]
+    fn a_text_is_used_again_and_joined_with_the_next_one() {
+        let mut encoder = Encoder::new(Overlap::Late, Rooms::default());
+        let mut write = |mut text: Text, lines: &str| {
+            text.push(&stretch(lines, 7), &mut encoder);
+            text.close(&mut encoder);
+            text
+        };
+        let mut first = write(Text::default(), "one\n");
+        first.settle().unwrap();
+        let one = first.pieces().concat();
+        first.clear();
+        assert_eq!((first.bytes(), first.pieces().len()), (0, 0));
+        let both = write(first, "one\n").joined(write(Text::default(), "one\n")).unwrap();
+        assert_eq!(both.pieces().concat(), [&one[..], &one[..]].concat());
+        let three = write(both, "one\n").joined(Text::default()).unwrap();
+        assert_eq!(three.pieces().concat(), one.repeat(3));
+        assert_eq!(three.bytes(), 3 * one.len());
+    }
+
+    #[test]
+    fn long_lines_go_through_pieces_that_do_not_grow() {
+        let line = "é\"x\\".repeat(ROOM_FULL_BYTES / 2);
+        let texts = vec![
+            format!("a\n{line}\nb\n"),
+            "c\n".into(),
+            format!("{line}\n"),
+            format!("{line}\n"),
+        ];
+        let mut whole = Vec::new();
         for (number, text) in texts.iter().enumerate() {
             if number % 3 == 1 {
                 whole.extend_from_slice(b"between\n");
