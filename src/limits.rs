@@ -105,14 +105,24 @@ pub const ENVELOPE_IN_MEMORY_BYTES: usize = 8 * 1024 * 1024;
 /// they are read again.
 pub const RAW_HELD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Batches that are written to a file before it is synced and they are removed from the queue.
-pub const UNSECURED_BATCHES_MAX: usize = 64;
+/// Batches that are written to a file before it is synced; they are removed from the queue when that is done, and as many may be
+/// written meanwhile.
+pub const UNSECURED_BATCHES_MAX: usize = 32;
 
 /// The same in bytes.
-pub const UNSECURED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub const UNSECURED_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Files without a name that have so many bytes are closed by another thread.
+pub const CLOSE_ELSEWHERE_BYTES: u64 = 256 * 1024;
 
 /// A batch with this many bytes is checked by two threads, a half each.
 pub const HALVES_FROM_BYTES: u64 = 1024 * 1024;
+
+/// Large batches that a drain reads and checks while it hands out the one before them.
+pub const AHEAD_BATCHES_MAX: usize = 1;
+
+/// A larger one is not read before the one before it was handed out: the lines of both would be in memory.
+pub const AHEAD_BYTES_MAX: u64 = 2 * BATCH_BYTES as u64;
 
 /// The first records of a file in which its working directory is looked for.
 pub const CWD_LINES_MAX: u64 = 200;

@@ -17,7 +17,7 @@ use crate::disk::{Disk, OsDisk, sync_output};
 use crate::error::{Error, ErrorKind};
 use crate::limits::{PIECE_BYTES, READER_CHARS_MAX};
 use crate::provenance::Deliveries;
-use crate::queue::drain::{DrainOptions, DrainReport, Format, Output, drain};
+use crate::queue::drain::{DrainOptions, DrainReport, Format, Output, Securing, drain};
 use crate::queue::exec::Exec;
 use crate::queue::follow::{Following, follow};
 use crate::queue::news::HomeNews;
@@ -101,6 +101,11 @@ impl Output for Stdout {
 
     fn secure(&mut self) -> io::Result<()> {
         sync_output(self.writer.get_ref())
+    }
+
+    fn securing(&self) -> Option<Securing> {
+        let output = self.writer.get_ref().try_clone().ok()?;
+        Some(Box::new(move || sync_output(output)))
     }
 }
 

@@ -27,6 +27,7 @@ pub struct Claim<'a> {
     /// not be opened for writing: with these rights nobody can claim it alone.
     batch_file: Option<Box<dyn DiskFile>>,
     batch: PathBuf,
+    batch_bytes: u64,
     lock: PathBuf,
 }
 
@@ -98,11 +99,12 @@ impl<'a> Claim<'a> {
             lock_file: lock_file.map(|file| unmarked(disk, &lock, file)).transpose()?,
             batch_file: None,
             batch,
+            batch_bytes: 0,
             lock,
         };
         // Whoever drained it between our listing and our lock has unlinked it under the lock.
         match disk.meta(&claim.batch) {
-            Ok(_) => {}
+            Ok(meta) => claim.batch_bytes = meta.size,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // What holds progress is about a merged batch, which has the lock file of its oldest source.
                 if claim.progress().is_none() {
@@ -157,11 +159,12 @@ impl<'a> Claim<'a> {
     /// a start of a watcher removes it.
     pub fn acknowledge(self) -> io::Result<()> {
         let disk = self.disk;
-        self.acknowledge_to(&mut SpareLocks::new(disk, 0))
+        self.acknowledge_to(&mut SpareLocks::new(disk, 0)).map(drop)
     }
 
-    /// The same; its lock file may be kept for other batches.
-    pub fn acknowledge_to(self, spares: &mut SpareLocks<'_>) -> io::Result<()> {
+    /// The same; its lock file may be kept for other batches. Returns the handle of what has no name any more: closing it
+    /// frees its blocks, which may take long.
+    pub fn acknowledge_to(self, spares: &mut SpareLocks<'_>) -> io::Result<Option<Box<dyn DiskFile>>> {
         match self.disk.unlink(&self.batch) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -174,7 +177,24 @@ impl<'a> Claim<'a> {
         if let Err(error) = kept {
             log::info!("{} stays: {error}", Shown::path(&disk.show(&lock)));
         }
-        Ok(())
+        Ok(self.batch_file)
+    }
+
+    /// Gives up a batch that nothing was done with.
+    pub fn release(self) {
+        let is_empty = |file: &dyn DiskFile| file.meta().is_ok_and(|meta| meta.size == 0);
+        // How far an earlier drain came stays.
+        if self.lock_file.as_deref().is_some_and(is_empty) {
+            let (disk, lock) = (self.disk, self.lock.clone());
+            if let Err(error) = self.unlink_lock() {
+                log::info!("{} stays: {error}", Shown::path(&disk.show(&lock)));
+            }
+        }
+    }
+
+    /// Bytes of the batch when it was claimed.
+    pub fn batch_bytes(&self) -> u64 {
+        self.batch_bytes
     }
 
     /// The path of its lock file, which a merged batch has in common with the oldest of its sources.

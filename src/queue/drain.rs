@@ -1,26 +1,34 @@
 //! Handing out what is pending: oldest first, each batch under a claim, removed only after its reader had it.
 
+mod ahead;
+mod secured;
+
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
+use std::thread::Scope;
 use std::time::Instant;
 
 use super::claim::{Asked, Claim, Progress, SpareLocks, is_merging, progress};
+use super::closer::Closer;
 use super::depth::{Listing, list};
-use super::envelopes::Checked;
+use super::envelopes::{Checked, RawRooms};
 pub use super::envelopes::{Format, Refusal};
 use super::merge::list_settled;
 use super::quarantine::quarantine;
 use super::reader::{Broken, Handler, Reader, Stream};
-pub use super::reader::{HandlerError, Output};
+pub use super::reader::{HandlerError, Output, Securing};
 use super::todo::Todo;
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind};
 use crate::home::{QUARANTINE, pending};
-use crate::limits::{MERGE_PATIENCE, MERGE_RETRY, UNSECURED_BATCHES_MAX, UNSECURED_BYTES_MAX};
+use crate::limits::{AHEAD_BATCHES_MAX, MERGE_PATIENCE, MERGE_RETRY, UNSECURED_BYTES_MAX};
 use crate::pure::name::lock_of;
 use crate::pure::record::Envelope;
 use crate::show::Shown;
+use ahead::Ahead;
+use secured::{Secured, Taken, unsecured_max};
 
 /// What a drain is asked to do.
 #[derive(Debug, Clone, Copy)]
@@ -125,58 +133,55 @@ fn run(
         log::warn!(code = "queue.not_ours", name = shown.as_str();
             "{shown} in the queue is no regular file; it is left alone");
     }
-    let unsecured_max = claims_max();
-    let mut drain = Drain {
-        disk,
-        spares: SpareLocks::new(disk, unsecured_max),
-        options,
-        reader,
-        overseer,
-        report: DrainReport::default(),
-        unsecured: Vec::new(),
-        unsecured_bytes: 0,
-        unsecured_max,
-        vanished: vanished.is_some(),
-        is_patient: true,
-        is_new: false,
-        shown: None,
-    };
     let mut todo = Todo::of(files.into_keys(), vanished.as_deref());
-    loop {
-        if std::mem::take(&mut drain.vanished) {
-            todo.missed();
-        }
-        todo.relist_if_due(disk);
-        let Some(name) = todo.next() else { break };
-        if drain.report.records >= options.records_max || drain.report.stopped {
-            break;
-        }
-        drain.is_new = todo.is_new(&name);
-        drain.one(&name);
-        todo.tried(name);
-    }
-    drain.secure();
-    Ok(drain.report)
+    let unsecured_max = unsecured_max();
+    std::thread::scope(|scope| {
+        let mut drain = Drain {
+            scope,
+            disk,
+            options,
+            reader,
+            overseer,
+            report: DrainReport::default(),
+            rooms: RawRooms::default(),
+            ahead: VecDeque::new(),
+            unsecured: Vec::new(),
+            unsecured_bytes: 0,
+            unsecured_max,
+            securing: None,
+            sync_failure: None,
+            spares: SpareLocks::new(disk, 2 * unsecured_max),
+            closer: Closer::new(unsecured_max),
+            vanished: vanished.is_some(),
+            is_patient: true,
+            is_new: false,
+            shown: None,
+        };
+        drain.all(&mut todo);
+        Ok(drain.report)
+    })
 }
 
-/// Batches that may be claimed at a time, two open files each.
-fn claims_max() -> usize {
-    let files_max = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let spared = files_max.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX) / 8);
-    spared.clamp(1, UNSECURED_BATCHES_MAX)
-}
-
-struct Drain<'a> {
+struct Drain<'scope, 'o, 'a> {
+    scope: &'scope Scope<'scope, 'o>,
     disk: &'a dyn Disk,
-    spares: SpareLocks<'a>,
     options: DrainOptions,
-    reader: &'a mut dyn Reader,
-    overseer: &'a mut dyn Overseer,
+    reader: &'o mut dyn Reader,
+    overseer: &'o mut dyn Overseer,
     report: DrainReport,
+    rooms: RawRooms,
+    /// What is handed out next, oldest first.
+    ahead: VecDeque<Ahead<'scope, 'a>>,
     /// What the reader has and may lose still, oldest first.
     unsecured: Vec<Taken<'a>>,
     unsecured_bytes: u64,
     unsecured_max: usize,
+    /// What is being made durable, older than these.
+    securing: Option<Secured<'scope, 'a>>,
+    /// Why a sync failed: nothing is secured after that.
+    sync_failure: Option<String>,
+    spares: SpareLocks<'a>,
+    closer: Closer,
     /// A batch was gone when its turn came: it may be part of another one now.
     vanished: bool,
     /// It waits for batches that are being merged.
@@ -187,18 +192,25 @@ struct Drain<'a> {
     shown: Option<String>,
 }
 
-/// Records of a batch that a reader has taken.
-struct Taken<'a> {
-    claim: Claim<'a>,
-    name: OsString,
-    /// ULIDs of the first and the last one; None when there are none.
-    ends: Option<(String, String)>,
-    records: u64,
-    /// The first one that it has not taken.
-    next: Option<String>,
-}
+impl<'scope, 'a: 'scope> Drain<'scope, '_, 'a> {
+    fn all(&mut self, todo: &mut Todo) {
+        loop {
+            if std::mem::take(&mut self.vanished) {
+                todo.missed();
+            }
+            todo.relist_if_due(self.disk);
+            let Some(name) = todo.next() else { break };
+            if self.report.records >= self.options.records_max || self.report.stopped {
+                break;
+            }
+            self.is_new = todo.is_new(&name);
+            self.one(&name);
+            todo.tried(name);
+        }
+        self.catch_up();
+        self.secure_all();
+    }
 
-impl<'a> Drain<'a> {
     fn one(&mut self, name: &OsStr) {
         if !self.overseer.wants(name) {
             return;
@@ -218,8 +230,12 @@ impl<'a> Drain<'a> {
     fn claim(&mut self, name: &OsStr) -> io::Result<Asked<'a>> {
         // What went into it, or it went into, and waits to be secured: both have one lock file.
         let lock = pending(lock_of(name));
-        if self.unsecured.iter().any(|taken| taken.claim.lock() == lock) {
-            self.secure();
+        if self.ahead.iter().any(|ahead| ahead.claim.lock() == lock) {
+            self.catch_up();
+        }
+        let mut taken = self.securing.iter().flat_map(Secured::batches).chain(&self.unsecured);
+        if taken.any(|taken| taken.claim.lock() == lock) {
+            self.secure_all();
         }
         let begun = Instant::now();
         let mut is_sure = false;
@@ -272,8 +288,52 @@ impl<'a> Drain<'a> {
         }
     }
 
-    fn claimed(&mut self, name: &OsStr, mut claim: Claim<'a>) {
-        let checked = match Checked::read(self.disk, Path::new(name), self.reader.format()) {
+    /// Has a batch checked, and meanwhile hands out one of those before it.
+    fn claimed(&mut self, name: &OsStr, claim: Claim<'a>) {
+        let format = self.reader.format();
+        // With a maximum it is not known yet whether it will be handed out.
+        let begun = if self.options.records_max == u64::MAX {
+            Ahead::begin(self.scope, self.disk, name, claim, format, &self.rooms)
+        } else {
+            Err(claim)
+        };
+        match begun {
+            Ok(ahead) => {
+                self.ahead.push_back(ahead);
+                if self.ahead.len() > AHEAD_BATCHES_MAX {
+                    self.end_oldest();
+                }
+            }
+            Err(claim) => {
+                self.catch_up();
+                if self.report.stopped {
+                    return claim.release();
+                }
+                let checked = Checked::read_into(&self.rooms, self.disk, Path::new(name), format);
+                self.hand_over(name, claim, checked);
+            }
+        }
+    }
+
+    /// Hands out all that was checked ahead.
+    fn catch_up(&mut self) {
+        while !self.ahead.is_empty() {
+            self.end_oldest();
+        }
+    }
+
+    fn end_oldest(&mut self) {
+        let Some(ahead) = self.ahead.pop_front() else { return };
+        let (name, claim, checked) = ahead.end();
+        if self.report.stopped {
+            claim.release();
+        } else {
+            self.hand_over(&name, claim, checked);
+        }
+    }
+
+    fn hand_over(&mut self, name: &OsStr, mut claim: Claim<'a>, checked: Result<Checked<'a>, Refusal>) {
+        let checked = match checked {
             Ok(checked) => checked,
             Err(Refusal::Damaged(what)) => return self.quarantine(name, claim, &what),
             // Some programs drop records without a claim.
@@ -308,49 +368,6 @@ impl<'a> Drain<'a> {
         let tries_before = before.filter(|_| end == start).map_or(0, |before| before.attempts);
         self.acknowledge(taken, broken.as_ref(), tries_before);
         self.judge(name, broken);
-    }
-
-    /// Acknowledges what waits for it, once the reader cannot lose it any more.
-    fn secure(&mut self) {
-        self.unsecured_bytes = 0;
-        if self.unsecured.is_empty() {
-            return;
-        }
-        let failure = match self.reader.secure() {
-            Ok(()) => None,
-            Err(Broken::Reader(error)) => Some(error.to_string()),
-            Err(Broken::Source(error)) => Some(error.to_string()),
-            Err(Broken::Gone) => Some("the reader went away".to_owned()),
-        };
-        for taken in std::mem::take(&mut self.unsecured) {
-            let Some(error) = &failure else {
-                self.acknowledge(taken, None, 0);
-                continue;
-            };
-            self.report.records -= taken.records;
-            self.judge(&taken.name, Some(Broken::Reader(error.clone().into())));
-        }
-    }
-
-    /// Takes down how far a batch was handed out, and removes it when that is all of it.
-    fn acknowledge(&mut self, taken: Taken<'a>, broken: Option<&Broken>, tries_before: u64) {
-        let mut claim = taken.claim;
-        if let Some((first, last)) = &taken.ends {
-            let records = taken.records;
-            self.overseer.handed(Handed { first, last, records });
-        }
-        let Some(next) = taken.next else {
-            if let Err(error) = claim.acknowledge_to(&mut self.spares) {
-                self.failed(&taken.name, "cannot remove the drained batch", error);
-            }
-            return;
-        };
-        match broken {
-            // Nothing was tried.
-            Some(Broken::Gone) => {}
-            Some(_) => claim.note(&Progress::at(&next, tries_before.saturating_add(1))),
-            None => claim.note(&Progress::at(&next, 0)),
-        }
     }
 
     /// Hands out records from `start`; returns before which place all were taken, and why no more.

@@ -5,10 +5,12 @@
 
 mod long;
 mod quick;
+mod raw;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::thread::available_parallelism;
+use std::sync::LazyLock;
+use std::thread::{Builder, available_parallelism};
 
 use serde::Deserialize;
 
@@ -23,6 +25,8 @@ use crate::show::json_error;
 
 use super::reader::Broken;
 use long::LongEnvelope;
+use raw::Raw;
+pub(super) use raw::RawRooms;
 
 /// In which form a record is handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -87,15 +91,25 @@ pub(super) struct Checked<'a> {
     found: Vec<Found>,
     /// The raw lines, where they are wanted and not too many to be held: those of the first records, and those of the
     /// others.
-    raw: Option<(usize, [Vec<u8>; 2])>,
+    raw: Option<(usize, [Raw; 2])>,
 }
 
 impl<'a> Checked<'a> {
     /// Reads the file once and checks every envelope, their order and their number.
     pub(super) fn read(disk: &'a dyn Disk, name: &Path, format: Format) -> Result<Self, Refusal> {
+        Self::read_into(&RawRooms::default(), disk, name, format)
+    }
+
+    /// The same; raw lines are held in these rooms.
+    pub(super) fn read_into(
+        rooms: &RawRooms,
+        disk: &'a dyn Disk,
+        name: &Path,
+        format: Format,
+    ) -> Result<Self, Refusal> {
         let path = pending(name);
         let kind = Name::parse(name.as_os_str());
-        let (found, raw) = Part::halves(disk, &path, format, kind)?;
+        let (found, raw) = Part::halves(rooms, disk, &path, format, kind)?;
         if let Some(number) = found.windows(2).position(|pair| pair[0].ulid >= pair[1].ulid) {
             let number = number + 2;
             return Err(Refusal::Damaged(format!("the ULIDs do not rise at record {number}")));
@@ -169,8 +183,8 @@ impl<'a> Checked<'a> {
             return Ok(());
         };
         if let (Format::Raw, Some((split, [before, after]))) = (format, &self.raw) {
-            let first = self.raw_of(range.start..range.end.min(*split), 0, before);
-            let second = self.raw_of(range.start.max(*split)..range.end, *split, after);
+            let first = self.raw_of(range.start..range.end.min(*split), 0, before.bytes());
+            let second = self.raw_of(range.start.max(*split)..range.end, *split, after.bytes());
             out.write_all(first).map_err(WriteError::Output)?;
             return out.write_all(second).map_err(WriteError::Output);
         }
@@ -203,51 +217,60 @@ impl Checked<'_> {
     }
 }
 
+/// Whether two threads are faster than one. Asked once: to find out, files are read.
+pub(super) fn has_cores() -> bool {
+    static CORES: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, usize::from));
+    *CORES > 1
+}
+
 /// Some of the envelopes of a file, all found well.
 #[derive(Default)]
 struct Part {
     found: Vec<Found>,
     /// Their lines, each with a newline, if they are wanted.
-    raw: Vec<u8>,
+    raw: Raw,
     /// They are too many to be held.
     is_too_much: bool,
 }
 
 /// The envelopes of a file, and their raw lines as [`Checked::raw`] has them.
-type Halves = (Vec<Found>, Option<(usize, [Vec<u8>; 2])>);
+type Halves = (Vec<Found>, Option<(usize, [Raw; 2])>);
 
 impl Part {
     /// Those of the whole file. Those of a large batch are checked by two threads, a half each.
-    fn halves(disk: &dyn Disk, path: &Path, format: Format, kind: Name) -> Result<Halves, Refusal> {
+    fn halves(rooms: &RawRooms, disk: &dyn Disk, path: &Path, format: Format, kind: Name) -> Result<Halves, Refusal> {
         let size = disk.meta(path)?.size;
         let single = kind == Name::Single;
-        if !single && size >= HALVES_FROM_BYTES && available_parallelism().is_ok_and(|cores| cores.get() > 1) {
+        if !single && size >= HALVES_FROM_BYTES && has_cores() {
             let parts = std::thread::scope(|scope| {
-                let second = scope.spawn(|| Self::read(disk, path, format, false, size / 2..u64::MAX));
-                let first = Self::read(disk, path, format, false, 0..size / 2);
-                (first, second.join())
+                let read = || Self::read(rooms, disk, path, format, false, size / 2..u64::MAX, size - size / 2);
+                let second = Builder::new().name("check".into()).spawn_scoped(scope, read).ok()?;
+                let first = Self::read(rooms, disk, path, format, false, 0..size / 2, size / 2);
+                Some((first.ok()?, second.join().ok()?.ok()?))
             });
-            if let (Ok(mut first), Ok(Ok(mut second))) = parts {
+            if let Some((mut first, mut second)) = parts {
                 let split = first.found.len();
                 first.found.append(&mut second.found);
                 let is_held = format == Format::Raw && !first.is_too_much && !second.is_too_much;
                 return Ok((first.found, is_held.then_some((split, [first.raw, second.raw]))));
             }
-            // What is wrong is told in the words for a whole file.
+            // No thread, or something is wrong, which is told in the words for a whole file.
         }
-        let part = Self::read(disk, path, format, single, 0..u64::MAX)?;
+        let part = Self::read(rooms, disk, path, format, single, 0..u64::MAX, size)?;
         let is_held = format == Format::Raw && !part.is_too_much;
         let split = part.found.len();
-        Ok((part.found, is_held.then_some((split, [part.raw, Vec::new()]))))
+        Ok((part.found, is_held.then_some((split, [part.raw, Raw::default()]))))
     }
 
-    /// Those that begin in `range`, a range of bytes of the file.
+    /// Those that begin in `range`, a range of bytes of the file, about so many bytes.
     fn read(
+        rooms: &RawRooms,
         disk: &dyn Disk,
         path: &Path,
         format: Format,
         single: bool,
         range: std::ops::Range<u64>,
+        bytes: u64,
     ) -> Result<Self, Refusal> {
         let mut reader = Lines::open(disk, path, range.start.saturating_sub(1))?;
         if range.start > 0 {
@@ -255,6 +278,12 @@ impl Part {
             reader.next(false)?;
         }
         let (mut part, mut scratch) = (Self::default(), Vec::new());
+        if format == Format::Raw {
+            // Escaped, lines are never shorter.
+            let bytes_max = bytes.min(RAW_HELD_BYTES_MAX as u64);
+            part.raw = Raw::new(rooms.clone());
+            part.raw.expect(usize::try_from(bytes_max).unwrap_or_default());
+        }
         while reader.at < range.end
             && let Some((start, length)) = reader.next(single)?
         {
@@ -277,14 +306,14 @@ impl Part {
 
     fn check(&mut self, line: &[u8], format: Format, scratch: &mut Vec<u8>) -> Result<String, Refusal> {
         if self.raw.len() > RAW_HELD_BYTES_MAX {
-            (self.is_too_much, self.raw) = (true, Vec::new());
+            (self.is_too_much, self.raw) = (true, Raw::default());
         }
         let ulid = match quick::check(line, format, scratch, &mut self.raw) {
             Some(ulid) => ulid,
             None => check(line, format, &mut self.raw)?,
         };
         if format == Format::Raw {
-            self.raw.push(b'\n');
+            self.raw.push(b"\n");
         }
         Ok(ulid)
     }
@@ -398,13 +427,13 @@ impl Lines {
 }
 
 /// Checks one envelope and returns its ULID; for [`Format::Raw`] its line is added to `raw`.
-fn check(line: &[u8], format: Format, raw: &mut Vec<u8>) -> Result<String, Refusal> {
+fn check(line: &[u8], format: Format, raw: &mut Raw) -> Result<String, Refusal> {
     version_of(line)?;
     let ulid = check_parsed(line)?;
     if format == Format::Raw {
         let envelope = Envelope::parse(line).map_err(|error| Refusal::Damaged(json_error(&error)))?;
         let bytes = envelope.line().map_err(|error| Refusal::NotRaw(error.to_string()))?;
-        raw.extend_from_slice(&bytes);
+        raw.push(&bytes);
     }
     Ok(ulid)
 }
@@ -451,12 +480,12 @@ fn shown_version(version: &serde_json::Value) -> String {
 fn write_one(line: &mut [u8], format: Format, out: &mut dyn Write) -> Result<(), WriteError> {
     let source = |error: Box<dyn std::error::Error + Send + Sync>| WriteError::Source(io::Error::other(error));
     if format == Format::Raw {
-        let (mut scratch, mut raw) = (Vec::new(), Vec::new());
+        let (mut scratch, mut raw) = (Vec::new(), Raw::default());
         if quick::check(line, format, &mut scratch, &mut raw).is_none() {
             let envelope = Envelope::parse(line).map_err(|error| source(error.into()))?;
-            raw.extend_from_slice(&envelope.line().map_err(source)?);
+            raw.push(&envelope.line().map_err(source)?);
         }
-        out.write_all(&raw).map_err(WriteError::Output)?;
+        out.write_all(raw.bytes()).map_err(WriteError::Output)?;
         return out.write_all(b"\n").map_err(WriteError::Output);
     }
     // In JSON a line break can only stand between tokens, so a space says the same.

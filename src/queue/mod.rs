@@ -20,6 +20,7 @@ mod append;
 pub mod audit;
 mod capture_queue;
 pub mod claim;
+mod closer;
 pub mod depth;
 pub mod drain;
 pub mod dropper;

@@ -34,6 +34,12 @@ pub trait Output {
         Ok(())
     }
 
+    /// The same as `secure`, to be called by another thread while more is written: it makes durable what was settled before it
+    /// is called. None where only `secure` does that.
+    fn securing(&self) -> Option<Securing> {
+        None
+    }
+
     /// What could not be done when one of these fails, for the error.
     fn operation(&self) -> &'static str {
         "cannot write out the batch"
@@ -44,6 +50,9 @@ pub trait Output {
         false
     }
 }
+
+/// Makes durable what an output has taken.
+pub type Securing = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
 /// What a function that handles records may say went wrong.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
@@ -74,6 +83,11 @@ pub(super) trait Reader {
     /// As [`Output::secure`].
     fn secure(&mut self) -> Result<(), Broken> {
         Ok(())
+    }
+
+    /// As [`Output::securing`].
+    fn securing(&self) -> Option<Securing> {
+        None
     }
 
     /// What could not be done when it fails.
@@ -110,6 +124,10 @@ impl Reader for Stream<'_> {
 
     fn secure(&mut self) -> Result<(), Broken> {
         Ok(self.output.secure().map_err(WriteError::Output)?)
+    }
+
+    fn securing(&self) -> Option<Securing> {
+        self.output.securing()
     }
 
     fn operation(&self) -> &'static str {
