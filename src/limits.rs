@@ -39,6 +39,12 @@ pub const DIRECT_FROM_BYTES: usize = 1024 * 1024;
 /// What such a write is aligned to, in the file and in memory: a page, which is a multiple of the blocks of most disks.
 pub const DIRECT_BLOCK_BYTES: usize = 4096;
 
+/// A directory with so many files is looked at by two threads.
+pub const STATS_BY_TWO_FROM: usize = 256;
+
+/// Files that one of them looks at before it asks which are next.
+pub const STATS_AT_ONCE: usize = 64;
+
 /// Bytes of one call that writes so.
 pub const DIRECT_PIECE_BYTES: usize = 1024 * 1024;
 

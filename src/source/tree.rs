@@ -1,6 +1,7 @@
 //! The trees that are watched, as calls that cannot leave them.
 
 mod os;
+mod stats;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -60,6 +61,9 @@ pub type EachEntry<'a> = dyn FnMut(&OsStr, Option<Kind>) + 'a;
 /// Calls `each` with the name and the inode number of an entry.
 pub type EachInode<'a> = dyn FnMut(&OsStr, u64) + 'a;
 
+/// Calls `each` with the place of a name and what `lstat` says of it.
+pub type EachStat<'a> = dyn FnMut(usize, io::Result<Stat>) + 'a;
+
 /// A file that is open for reading.
 pub trait Log: Send + Sync {
     /// `fstat`.
@@ -85,6 +89,14 @@ pub trait Tree: Send {
 
     /// `lstat` of an entry of a directory; the empty name is the directory itself.
     fn stat(&self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<Stat>;
+
+    /// `lstat` of many entries of a directory. Calls `each` with the place of each name in `names`, in no order, and what came of
+    /// it; all of it is true of a moment after the call began.
+    fn stats(&self, directory: BorrowedFd<'_>, names: &[&OsStr], each: &mut EachStat<'_>) {
+        for (place, name) in names.iter().enumerate() {
+            each(place, self.stat(directory, Path::new(name)));
+        }
+    }
 
     /// Opens a file below a root for reading. It never blocks, not even on a FIFO.
     fn open(&self, root: BorrowedFd<'_>, relative: &Path) -> io::Result<Box<dyn Log>>;

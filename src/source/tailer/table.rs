@@ -205,11 +205,16 @@ impl Table {
 
     fn add(&mut self, mut tracked: Box<Tracked>) {
         let id = tracked.cursor.file.file_id;
-        tracked.counted = Counted {
-            is_touched: true,
-            ..Counted::default()
+        let sums = Sums {
+            size: tracked.size,
+            backlog: tracked.backlog_bytes(),
         };
-        self.touched.push(id);
+        tracked.counted = Counted {
+            sums,
+            is_touched: false,
+        };
+        self.sums.size += sums.size;
+        self.sums.backlog += sums.backlog;
         self.files.insert(id, tracked);
     }
 

@@ -6,9 +6,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::Tailer;
-use super::table::{Key, bytes};
+use super::table::{Key, Table, bytes};
 use crate::pure::identity::Identity;
 use crate::pure::step::Why;
 use crate::show::Shown;
@@ -132,6 +133,43 @@ impl Growing {
         self.text.truncate(self.directory);
         self.text.extend_from_slice(name.as_bytes());
         Path::new(OsStr::from_bytes(&self.text))
+    }
+}
+
+/// A look at files below a root.
+struct Seeing {
+    root: usize,
+    /// When it began, or before.
+    now: Instant,
+    /// The number of the walk.
+    number: u64,
+    wants_paths: bool,
+}
+
+impl Seeing {
+    /// A file was found. It gets a turn if anything about it moved.
+    fn saw(&self, table: &mut Table, path: &Path, stat: &Stat, walk: &mut Walk) {
+        if stat.kind != Kind::File {
+            return;
+        }
+        if self.wants_paths {
+            walk.paths.push(Key(path.into()));
+        }
+        if let Some(tracked) = table.saw(bytes(path), stat.size, self.number) {
+            if tracked.cursor.file.identity.same(&stat.identity) {
+                tracked.shown = self.number;
+            }
+            if tracked.is_unmoved(stat, self.now) && !tracked.may_settle(self.now) {
+                return;
+            }
+        }
+        walk.found.push(Found {
+            key: Key(path.into()),
+            root: self.root,
+            size: stat.size,
+            identity: Some(stat.identity),
+            is_told_only: false,
+        });
     }
 }
 
@@ -286,17 +324,12 @@ impl Tailer {
         names.clear();
         self.tree.list(directory, &mut |name, kind| names.add(name, kind))?;
         let (mut path, mut relative) = (Growing::within(&path), Growing::within(relative));
+        let mut files = Vec::new();
         for (name, told) in names.iter() {
             let found = told.map_or_else(|| self.tree.stat(directory, Path::new(name)).map(|stat| stat.kind), Ok);
             let below = relative.join(name);
             match found {
-                Ok(Kind::File) if self.matches(root, below) => {
-                    let path = path.join(name);
-                    match self.tree.stat(directory, Path::new(name)) {
-                        Ok(stat) => self.saw(root, path, &stat, walk),
-                        Err(error) => self.incomplete(path.to_owned(), &error, walk),
-                    }
-                }
+                Ok(Kind::File) if self.matches(root, below) => files.push(name),
                 Ok(Kind::Directory) if !self.exclude.covers_itself(&self.roots[root].root, below) => {
                     waiting.push(below.to_owned());
                 }
@@ -305,33 +338,32 @@ impl Tailer {
                 Err(error) => self.incomplete(path.join(name).to_owned(), &error, walk),
             }
         }
+        let seeing = self.seeing(root);
+        let mut failed = Vec::new();
+        let (tree, table) = (&self.tree, &mut self.table);
+        tree.stats(directory, &files, &mut |place, found| match found {
+            Ok(stat) => seeing.saw(table, path.join(files[place]), &stat, walk),
+            Err(error) => failed.push((place, error)),
+        });
+        for (place, error) in failed {
+            self.incomplete(path.join(files[place]).to_owned(), &error, walk);
+        }
         Ok(())
     }
 
-    /// A file was found. It gets a turn if anything about it moved.
-    pub(super) fn saw(&mut self, root: usize, path: &Path, stat: &Stat, walk: &mut Walk) {
-        if stat.kind != Kind::File {
-            return;
-        }
-        if self.files_max.is_some() {
-            walk.paths.push(Key(path.into()));
-        }
-        let now = self.clock.now();
-        if let Some(tracked) = self.table.saw(bytes(path), stat.size, self.walk) {
-            if tracked.cursor.file.identity.same(&stat.identity) {
-                tracked.shown = self.walk;
-            }
-            if tracked.is_unmoved(stat, now) && !tracked.may_settle(now) {
-                return;
-            }
-        }
-        walk.found.push(Found {
-            key: Key(path.into()),
+    /// What is looked at from now on.
+    fn seeing(&self, root: usize) -> Seeing {
+        Seeing {
             root,
-            size: stat.size,
-            identity: Some(stat.identity),
-            is_told_only: false,
-        });
+            now: self.clock.now(),
+            number: self.walk,
+            wants_paths: self.files_max.is_some(),
+        }
+    }
+
+    /// A file was found just now. It gets a turn if anything about it moved.
+    pub(super) fn saw(&mut self, root: usize, path: &Path, stat: &Stat, walk: &mut Walk) {
+        self.seeing(root).saw(&mut self.table, path, stat, walk);
     }
 
     pub(super) fn note_symlink(&mut self, path: PathBuf) {

@@ -18,7 +18,8 @@ use rustix::fs::RawDir;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{EachEntry, EachInode, Kind, Log, Stamp, Stat, Tree};
+use super::stats::by_two;
+use super::{EachEntry, EachInode, EachStat, Kind, Log, Stamp, Stat, Tree};
 use crate::filesystem::keeps_births;
 #[cfg(target_os = "linux")]
 use crate::limits::LISTING_BYTES;
@@ -215,7 +216,27 @@ impl Tree for OsTree {
     }
 
     fn stat(&self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<Stat> {
-        let mut stat = stat_at(directory, name)?;
+        Ok(self.with_birth(stat_at(directory, name)?, directory, name))
+    }
+
+    fn stats(&self, directory: BorrowedFd<'_>, names: &[&OsStr], each: &mut EachStat<'_>) {
+        let stat = |name: &OsStr| stat_at(directory, Path::new(name));
+        by_two(names, &stat, &mut |place, found| {
+            let found = found.map(|stat| self.with_birth(stat, directory, Path::new(names[place])));
+            each(place, found);
+        });
+    }
+
+    fn open(&self, root: BorrowedFd<'_>, relative: &Path) -> io::Result<Box<dyn Log>> {
+        let file = File::from(self.beneath(root, relative, REGULAR)?);
+        let births = keeps_births(file.as_fd()).unwrap_or(false);
+        Ok(Box::new(OsLog { file, births }))
+    }
+}
+
+impl OsTree {
+    /// Without the birth of a file where the filesystem does not keep that.
+    fn with_birth(&self, mut stat: Stat, directory: BorrowedFd<'_>, name: &Path) -> Stat {
         let device = stat.identity.device;
         let known = self.births.borrow().get(&device).copied();
         let keeps = if let Some(keeps) = known {
@@ -226,13 +247,7 @@ impl Tree for OsTree {
             asked.unwrap_or(false)
         };
         stat.identity.btime = stat.identity.btime.filter(|_| keeps);
-        Ok(stat)
-    }
-
-    fn open(&self, root: BorrowedFd<'_>, relative: &Path) -> io::Result<Box<dyn Log>> {
-        let file = File::from(self.beneath(root, relative, REGULAR)?);
-        let births = keeps_births(file.as_fd()).unwrap_or(false);
-        Ok(Box::new(OsLog { file, births }))
+        stat
     }
 }
 
