@@ -28,7 +28,7 @@ pub const TURN_COST_BYTES: u64 = 16 * 1024;
 pub const POLL_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Longest line that is taken whole while a backlog is read, where streaming it would hold up all others.
-pub const WHOLE_LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub const WHOLE_LINE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// Bytes of a long line that are in memory at a time while it is streamed.
 pub const PIECE_BYTES: usize = 64 * 1024;

@@ -89,6 +89,7 @@ impl<'a> Claim<'a> {
         let (batch, lock) = (pending(name), pending(lock_of(name)));
         let spare = spares.take(&lock);
         let lock_file = match spare.map_or_else(|| locked(disk, &lock, true), |file| Ok(Some(file))) {
+            Ok(None) if is_gone(disk, &batch, &lock) => return Ok(Asked::Gone),
             Ok(None) => return Ok(Asked::Held),
             Ok(file) => file,
             Err(error) if is_full(&error) => None,
@@ -238,6 +239,12 @@ fn content(disk: &dyn Disk, lock: &Path) -> Vec<u8> {
         .read_from(lock, 0)
         .and_then(|reader| reader.take(1024).read_to_end(&mut text));
     read.map(|_| text).unwrap_or_default()
+}
+
+/// Whether whoever holds a lock file has nothing to do with the batch, which is gone, but has it for others.
+fn is_gone(disk: &dyn Disk, batch: &Path, lock: &Path) -> bool {
+    let found = disk.meta(batch);
+    found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) && content(disk, lock).is_empty()
 }
 
 /// Whoever died while batches were merged left that behind: it holds no more.
@@ -447,9 +454,13 @@ mod tests {
         let first = inode(NAME);
         claim.acknowledge_to(&mut spares).unwrap();
         assert_eq!(inode(NAME), first, "it waits");
+        let asked = Claim::ask(&disk, NAME.as_ref()).unwrap();
+        assert!(matches!(asked, Asked::Gone), "its lock file is held, and it is gone");
         let claim = ask(names[0], &mut spares);
         assert_eq!((inode(names[0]), claim.progress()), (first, None));
         assert!(disk.meta(&pending(lock_of(NAME.as_ref()))).is_err());
+        let asked = Claim::ask(&disk, NAME.as_ref()).unwrap();
+        assert!(matches!(asked, Asked::Gone));
         assert!(
             Claim::take(&disk, names[0].as_ref()).unwrap().is_none(),
             "and it is locked"
@@ -491,6 +502,21 @@ mod tests {
             Claim::ask_with(&disk, next.as_ref(), &mut spares).unwrap(),
             Asked::Claimed(_)
         ));
+    }
+
+    #[test]
+    fn a_lock_file_that_another_program_put_in_the_place_of_a_spare_stays() {
+        let disk = with_batch();
+        let mut spares = SpareLocks::new(&disk, 1);
+        let Asked::Claimed(claim) = Claim::ask_with(&disk, NAME.as_ref(), &mut spares).unwrap() else {
+            panic!("nobody holds it");
+        };
+        claim.acknowledge_to(&mut spares).unwrap();
+        let lock = pending(lock_of(NAME.as_ref()));
+        disk.unlink(&lock).unwrap();
+        disk.create(&lock).unwrap();
+        drop(spares);
+        assert!(disk.meta(&lock).is_ok());
     }
 
     #[test]

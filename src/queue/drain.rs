@@ -254,6 +254,7 @@ impl<'scope, 'a: 'scope> Drain<'scope, '_, 'a> {
                 return Ok(asked);
             }
             if is_merging {
+                self.catch_up();
                 std::thread::sleep(MERGE_RETRY);
             }
         }
@@ -291,8 +292,9 @@ impl<'scope, 'a: 'scope> Drain<'scope, '_, 'a> {
     /// Has a batch checked, and meanwhile hands out one of those before it.
     fn claimed(&mut self, name: &OsStr, claim: Claim<'a>) {
         let format = self.reader.format();
-        // With a maximum it is not known yet whether it will be handed out.
-        let begun = if self.options.records_max == u64::MAX {
+        // With a maximum it is not known yet whether it will be handed out. Any other reader than a file may take hours for the
+        // one before, while somebody else could have this one.
+        let begun = if self.options.records_max == u64::MAX && self.reader.needs_securing() {
             Ahead::begin(self.scope, self.disk, name, claim, format, &self.rooms)
         } else {
             Err(claim)

@@ -42,7 +42,9 @@ pub fn follow(
     loop {
         if rounds.is_due(disk, clock.now(), following.news.check_interval()) {
             let report = rounds.drain(disk, clock, options, following)?;
-            options.records_max -= report.records;
+            if options.records_max != u64::MAX {
+                options.records_max -= report.records;
+            }
             whole.records += report.records;
             whole.stopped = report.stopped;
             whole.broken = report.broken;

@@ -161,7 +161,8 @@ impl Watched {
         };
         Ok(Self {
             home: add(Path::new(""), gone)?,
-            // Batches become visible by a rename; claims and removals are news to nobody.
+            // Batches become visible by a rename; claims and removals are news to nobody, and lock files that get another name
+            // are told and not heard.
             queue: add(Path::new(PENDING), Mask::MOVED_TO | gone)?,
             inotify,
         })

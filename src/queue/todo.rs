@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 use super::depth::list;
 use crate::disk::Disk;
@@ -20,7 +21,7 @@ pub(super) struct Todo {
     new: BTreeSet<OsString>,
     /// What the youngest one of the first listing is named by: what comes later is not for this drain. The youngest one may
     /// go into a batch that begins with it, and has another name.
-    youngest: Option<String>,
+    youngest: Option<Vec<u8>>,
     missed: bool,
     /// Names that were tried since the queue was listed, and how many must have been before it is again.
     since: usize,
@@ -32,7 +33,7 @@ impl Todo {
     pub(super) fn of(names: impl Iterator<Item = OsString>, vanished: Option<&OsStr>) -> Self {
         let names: BTreeSet<_> = names.collect();
         Self {
-            youngest: names.last().map(OsString::as_os_str).max(vanished).and_then(named_by),
+            youngest: names.last().map(OsString::as_os_str).max(vanished).map(begins_with),
             names,
             tried: BTreeSet::new(),
             new: BTreeSet::new(),
@@ -78,7 +79,9 @@ impl Todo {
         for (name, (kind, _)) in listing.files {
             if self.names.contains(&name) {
                 still.insert(name);
-            } else if matches!(kind, Name::Batch(_)) && named_by(&name) <= self.youngest && !self.tried.contains(&name)
+            } else if matches!(kind, Name::Batch(_))
+                && Some(begins_with(&name)) <= self.youngest
+                && !self.tried.contains(&name)
             {
                 is_new = true;
                 self.new.insert(name.clone());
@@ -90,6 +93,12 @@ impl Todo {
         self.since = 0;
         self.missed = listing.vanished.is_some();
     }
+}
+
+/// What a name begins with: the ULID of its first record, or what another program put there.
+fn begins_with(name: &OsStr) -> Vec<u8> {
+    let text = named_by(name).map(String::into_bytes);
+    text.unwrap_or_else(|| name.as_bytes().strip_prefix(b"pending-").unwrap_or_default().to_vec())
 }
 
 #[cfg(test)]
@@ -121,5 +130,12 @@ mod tests {
         assert_eq!(todo.next().unwrap(), merged);
         assert!(todo.is_new(merged.as_ref()));
         assert_eq!(todo.next(), None);
+        // Of other programs a name may be any bytes.
+        let last = OsStr::from_bytes(b"pending-\xff.json").to_owned();
+        let mut todo = Todo::of([YOUNGEST.into(), last.clone()].into_iter(), None);
+        todo.missed();
+        todo.relist_if_due(&disk);
+        let left = std::iter::from_fn(|| todo.next()).count();
+        assert_eq!(left, 3, "all that is there and not younger than that");
     }
 }

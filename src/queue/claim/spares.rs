@@ -59,7 +59,7 @@ impl<'a> SpareLocks<'a> {
                     // This filesystem has no such rename.
                     _ => {
                         self.files_max = 0;
-                        self.unlink(&spare);
+                        self.unlink(&spare, &*file);
                     }
                 }
                 None
@@ -73,7 +73,11 @@ impl<'a> SpareLocks<'a> {
         matches!((ours, found), (Ok(ours), Ok(found)) if ours == found)
     }
 
-    fn unlink(&self, path: &Path) {
+    /// Under its lock, and only if nobody put another one there.
+    fn unlink(&self, path: &Path, file: &dyn DiskFile) {
+        if !self.is_at(path, file) {
+            return;
+        }
         if let Err(error) = remove(self.disk, path) {
             log::info!("{} stays: {error}", Shown::path(&self.disk.show(path)));
         }
@@ -83,9 +87,7 @@ impl<'a> SpareLocks<'a> {
 impl Drop for SpareLocks<'_> {
     fn drop(&mut self) {
         for (path, file) in std::mem::take(&mut self.files) {
-            // Under its lock.
-            self.unlink(&path);
-            drop(file);
+            self.unlink(&path, &*file);
         }
     }
 }
