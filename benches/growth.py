@@ -1,6 +1,7 @@
 """The cases of growth.sh: one thing grows by tens, the rest stays; time and memory of each command, and how they grow."""
 
 import argparse
+import json
 import math
 import os
 import shutil
@@ -12,16 +13,19 @@ import bench
 import plot
 from bench import MIB
 
-QUICK = {"files": [10, 100], "line": [15, 1500, 150_000], "pending": [10, 100]}
+QUICK = {"files": [10, 100], "line": [15, 1500, 150_000], "pending": [10, 100],
+         "ledger": [100, 1000]}
 FULL = {
     "files": [100, 1000, 10_000, 100_000],
     "line": [15, 150, 1500, 15_000, 150_000, 1_500_000, 25_000_000, 250_000_000],
     "pending": [10, 100, 1000, 10_000, 100_000],
+    "ledger": [1000, 10_000, 100_000, 1_000_000],
 }
 TITLES = {
     "files": "files, of one short line each",
     "line": "bytes of a line",
     "pending": "files that wait in the queue, of one record each",
+    "ledger": "lines of the ledger, of 10,000 files at most",
 }
 
 
@@ -31,7 +35,7 @@ def parse():
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="""Times commands while one thing grows by tens: files (a capture, a start with nothing new, verify), the
 length of lines (capture and drain of 100 MB of them, or of one line that is longer), and files that wait in the queue
-(a start, status, drain). For each command two exponents are told: of a line through all points, both axes logarithmic,
+(a start, status, drain), and lines of the ledger (a start, trace, verify, status). For each command two exponents are told: of a line through all points, both axes logarithmic,
 and of the last step alone; 1 is growth in proportion. More than that at the last step, beyond the noise, is a defect.
 The binary is $TAILSPOOL, or a release build of this repository.""",
     )
@@ -39,7 +43,7 @@ The binary is $TAILSPOOL, or a release build of this repository.""",
     parser.add_argument("--quick", action="store_true", help="tiny inputs: whether it works, not how it grows")
     parser.add_argument("--only", metavar="CASES", help="of " + ",".join(FULL) + "; default all")
     parser.add_argument("--work", metavar="DIR", help="where a temporary directory is made (8 GB), default $HOME")
-    parser.add_argument("--record", action="store_true", help="keep the report in benches/results/ and the plot in docs/")
+    parser.add_argument("--record", action="store_true", help="keep the report in benches/results/ and the plot of all cases in docs/")
     args = parser.parse_args()
     args.only = args.only.split(",") if args.only else list(FULL)
     if not set(args.only) <= set(FULL):
@@ -138,7 +142,28 @@ def pending(place, count):
     }
 
 
-CASES = {"files": files, "line": line, "pending": pending}
+def ledger(place, count):
+    """A commit has one ledger line for each file that something was appended to, and two for a new one."""
+    logs = [os.path.join(place.logs, f"{number}.jsonl") for number in range(max(10, min(10_000, count // 10)))]
+    made = 0
+    while made < count:
+        made += len(logs) * (1 if made else 2)
+        for path in logs:
+            with open(path, "a", encoding="ascii") as log:
+                log.write('{"type":"user"}\n')
+        place.once()
+    place.run("drain", "--peek", "--max", "1")
+    with open(place.out, encoding="utf-8") as out:
+        first = json.loads(out.read())["ulid"]
+    return {
+        "`watch --once`, nothing new": place.once(),
+        "`trace` of the oldest record": place.run("trace", first),
+        "`verify`": place.run("verify", "--scope", place.top),
+        "`status`": place.run("status"),
+    }
+
+
+CASES = {"files": files, "line": line, "pending": pending, "ledger": ledger}
 
 
 def slope(points):
@@ -189,8 +214,11 @@ try:
     report += "\n\n".join(table(case, found) for case, found in results.items())
     print(report)
     if args.record:
-        with open(os.path.join(bench.REPO, "docs", "growth.svg"), "w", encoding="utf-8") as out:
-            out.write(plot.growth(results, TITLES))
-        bench.record("growth", f"benches/growth.sh --rounds {args.rounds} --only {','.join(args.only)}", about, report)
+        is_all = set(args.only) == set(FULL)
+        if is_all:
+            with open(os.path.join(bench.REPO, "docs", "growth.svg"), "w", encoding="utf-8") as out:
+                out.write(plot.growth(results, TITLES))
+        name = "growth" if is_all else "-".join(["growth", *args.only])
+        bench.record(name, f"benches/growth.sh --rounds {args.rounds} --only {','.join(args.only)}", about, report)
 finally:
     shutil.rmtree(WORK, ignore_errors=True)
