@@ -352,6 +352,14 @@ mod tests {
         disk.list(Path::new(PENDING)).unwrap()
     }
 
+    /// Claims a batch that nobody holds, and acknowledges it.
+    fn drained(disk: &SimDisk, name: &str, spares: &mut SpareLocks<'_>) {
+        let Asked::Claimed(claim) = Claim::ask_with(disk, name.as_ref(), spares).unwrap() else {
+            panic!("{name} is held by nobody but us");
+        };
+        claim.acknowledge_to(spares).unwrap();
+    }
+
     #[test]
     fn a_batch_is_claimed_by_one_at_a_time() {
         let disk = with_batch();
@@ -485,10 +493,7 @@ mod tests {
         let next = "pending-b.json";
         disk.create(&pending(next)).unwrap();
         let mut spares = SpareLocks::new(&disk, 1);
-        let Asked::Claimed(claim) = Claim::ask_with(&disk, NAME.as_ref(), &mut spares).unwrap() else {
-            panic!("nobody holds it");
-        };
-        claim.acknowledge_to(&mut spares).unwrap();
+        drained(&disk, NAME, &mut spares);
         let lock = pending(lock_of(NAME.as_ref()));
         disk.unlink(&lock).unwrap();
         let mut theirs = disk.open(&lock, true).unwrap();
@@ -508,10 +513,7 @@ mod tests {
     fn a_lock_file_that_another_program_put_in_the_place_of_a_spare_stays() {
         let disk = with_batch();
         let mut spares = SpareLocks::new(&disk, 1);
-        let Asked::Claimed(claim) = Claim::ask_with(&disk, NAME.as_ref(), &mut spares).unwrap() else {
-            panic!("nobody holds it");
-        };
-        claim.acknowledge_to(&mut spares).unwrap();
+        drained(&disk, NAME, &mut spares);
         let lock = pending(lock_of(NAME.as_ref()));
         disk.unlink(&lock).unwrap();
         disk.create(&lock).unwrap();
@@ -526,10 +528,7 @@ mod tests {
         disk.create(&pending(merged)).unwrap();
         let mut spares = SpareLocks::new(&disk, 4);
         for name in [NAME, merged] {
-            let Asked::Claimed(claim) = Claim::ask_with(&disk, name.as_ref(), &mut spares).unwrap() else {
-                panic!("{name} is held by nobody but us");
-            };
-            claim.acknowledge_to(&mut spares).unwrap();
+            drained(&disk, name, &mut spares);
         }
         drop(spares);
         assert!(names(&disk).is_empty());

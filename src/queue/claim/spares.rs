@@ -7,6 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::unlink_lock;
 use crate::disk::{Disk, DiskFile};
 use crate::show::Shown;
 
@@ -38,7 +39,7 @@ impl<'a> SpareLocks<'a> {
             self.files.push((path, file));
             return Ok(());
         }
-        remove(self.disk, &path)
+        unlink_lock(self.disk, &path)
     }
 
     /// A locked file that is now at `path`. None where there is none, or something is there, whoever made it.
@@ -78,7 +79,7 @@ impl<'a> SpareLocks<'a> {
         if !self.is_at(path, file) {
             return;
         }
-        if let Err(error) = remove(self.disk, path) {
+        if let Err(error) = unlink_lock(self.disk, path) {
             log::info!("{} stays: {error}", Shown::path(&self.disk.show(path)));
         }
     }
@@ -89,12 +90,5 @@ impl Drop for SpareLocks<'_> {
         for (path, file) in std::mem::take(&mut self.files) {
             self.unlink(&path, &*file);
         }
-    }
-}
-
-fn remove(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    match disk.unlink(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }

@@ -18,25 +18,16 @@ pub(super) fn by_two(names: &[&OsStr], stat: &(dyn Fn(&OsStr) -> io::Result<Stat
     static CORES: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, usize::from));
     // The place of the first name that nobody has begun with.
     let next = AtomicUsize::new(0);
-    let begin = || next.fetch_add(STATS_AT_ONCE, Ordering::Relaxed);
-    let piece = |begin: usize| names.get(begin..names.len().min(begin + STATS_AT_ONCE));
-    let (begin, piece) = (&begin, &piece);
+    let ask = || -> Option<Piece> {
+        let begin = next.fetch_add(STATS_AT_ONCE, Ordering::Relaxed);
+        let piece = names.get(begin..names.len().min(begin + STATS_AT_ONCE))?;
+        (!piece.is_empty()).then(|| (begin, piece.iter().map(|name| stat(name)).collect()))
+    };
+    let ask = &ask;
     std::thread::scope(|scope| {
         let (found, theirs) = channel::<Piece>();
-        let help = move || {
-            loop {
-                let begin = begin();
-                let Some(names) = piece(begin).filter(|names| !names.is_empty()) else {
-                    return;
-                };
-                if found
-                    .send((begin, names.iter().map(|name| stat(name)).collect()))
-                    .is_err()
-                {
-                    return;
-                }
-            }
-        };
+        // Whoever tells takes all that is found.
+        let help = move || while ask().is_some_and(|piece| found.send(piece).is_ok()) {};
         if names.len() >= STATS_BY_TWO_FROM && *CORES > 1 {
             // Without it all is asked here.
             let _ = Builder::new().name("stat".into()).spawn_scoped(scope, help);
@@ -48,13 +39,9 @@ pub(super) fn by_two(names: &[&OsStr], stat: &(dyn Fn(&OsStr) -> io::Result<Stat
                 each(place, one);
             }
         };
-        loop {
+        while let Some(ours) = ask() {
+            tell(ours);
             theirs.try_iter().for_each(&mut tell);
-            let begin = begin();
-            let Some(names) = piece(begin).filter(|names| !names.is_empty()) else {
-                break;
-            };
-            tell((begin, names.iter().map(|name| stat(name)).collect()));
         }
         theirs.into_iter().for_each(tell);
     });
