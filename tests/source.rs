@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use pipeline::{Meddled, Meddler, Pipeline, TestClock, append, drained};
 use tailspool::capture::CaptureOptions;
+use tailspool::clock::Clock;
 use tailspool::disk::{Disk, SimDisk};
 use tailspool::limits::{HOT_INTERVAL, HOT_WINDOW, INTERVAL, POLL_BYTES, TURN_COST_BYTES};
 use tailspool::source::Budget;
@@ -107,6 +108,77 @@ fn a_hot_file_is_looked_at_without_a_walk_and_a_cold_one_is_not() {
         (drained(&disk).as_str(), odd.walks.load(Ordering::SeqCst)),
         ("three\n", walks + 1)
     );
+}
+
+/// Each look at an entry takes 10 ms; counts those, and how often something below the root is opened.
+struct Slow {
+    clock: Arc<TestClock>,
+    looks: AtomicU64,
+    opens: AtomicU64,
+}
+
+impl Meddler for Slow {
+    fn open(&self, _: &Path) -> io::Result<()> {
+        self.opens.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn change(&self, stat: Stat) -> Stat {
+        self.clock.pass(Duration::from_millis(10));
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        stat
+    }
+}
+
+#[test]
+fn looks_at_many_hot_files_take_a_twentieth_of_the_time_between_walks_too_and_open_no_file() {
+    const FILES: u64 = 50;
+    let temp = tempfile::tempdir().unwrap();
+    fs::create_dir(temp.path().join("d")).unwrap();
+    for number in 0..FILES {
+        append(&temp.path().join(format!("d/{number}.jsonl")), "one\n");
+    }
+    let (disk, clock) = (SimDisk::new(), TestClock::new());
+    let slow = Arc::new(Slow {
+        clock: Arc::clone(&clock),
+        looks: AtomicU64::new(0),
+        opens: AtomicU64::new(0),
+    });
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let tree = Meddled::tree(&slow);
+    let mut pipeline =
+        Pipeline::start_with(&shared, temp.path(), &["."], &clock, tree, CaptureOptions::default()).unwrap();
+    poll(&mut pipeline);
+    // Until all are at rest, and still hot.
+    let begun = clock.now();
+    while clock.now() < begun + Duration::from_secs(10) {
+        poll(&mut pipeline);
+        clock.pass(HOT_INTERVAL);
+    }
+    let (begun, mut walks, mut hot_looks) = (clock.now(), 0, 0);
+    let mut took = Duration::ZERO;
+    while clock.now() < begun + Duration::from_secs(30) {
+        let before = clock.now();
+        slow.looks.store(0, Ordering::SeqCst);
+        slow.opens.store(0, Ordering::SeqCst);
+        poll(&mut pipeline);
+        assert!(slow.opens.load(Ordering::SeqCst) <= 1, "the directory alone");
+        match slow.looks.load(Ordering::SeqCst) {
+            0 => {}
+            FILES => {
+                hot_looks += 1;
+                took += clock.now() - before;
+            }
+            // The directories too.
+            _ => walks += 1,
+        }
+        clock.pass(HOT_INTERVAL);
+    }
+    assert!(
+        walks >= 10 && hot_looks >= 2,
+        "{walks} walks, {hot_looks} looks at hot files"
+    );
+    assert!(took * 20 <= clock.now() - begun, "{took:?}");
 }
 
 #[test]

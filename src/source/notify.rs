@@ -171,7 +171,7 @@ impl NotifySource {
         self.due.sweep = end + self.sweep_interval;
         self.due.sweep_earliest = end + HOT_INTERVAL.max((end - now) * SWEEP_COST);
         self.due.polled = end + self.interval;
-        self.due.hot = end + hot_interval(Duration::ZERO);
+        self.due.hot = self.due.hot.max(end + HOT_INTERVAL);
         self.set_again(end, true, true);
     }
 

@@ -8,7 +8,7 @@ use super::tree::Tree;
 use super::{Budget, EventSink, Overview, PollReport, Source, Wake};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::limits::SWEEP_COST;
+use crate::limits::{HOT_INTERVAL, SWEEP_COST};
 use crate::pure::fold::Fold;
 use crate::wake::{StopSignal, Woken};
 
@@ -48,7 +48,8 @@ impl PollingSource {
             self.tailer.sweep(&mut ());
             let now = self.clock.now();
             self.next_sweep = now + self.interval.max((now - before) * SWEEP_COST);
-            self.next_hot = now + hot_interval(Duration::ZERO);
+            // As long after the last look at them as that must be: a walk takes nothing off it.
+            self.next_hot = self.next_hot.max(now + HOT_INTERVAL);
         } else if before >= self.next_hot && self.tailer.has_hot() {
             self.tailer.look_at_hot(&|_| true);
             let now = self.clock.now();

@@ -7,6 +7,7 @@ use std::time::Instant;
 use ulid::Ulid;
 
 use super::Tailer;
+use super::paths::LastParent;
 use super::tracked::Tracked;
 use super::turn::is_gone;
 use super::walk::Found;
@@ -41,6 +42,7 @@ impl Tailer {
                 .is_none_or(|tracked| wanted(&tracked.cursor.file.path))
         };
         let all: Vec<_> = all.filter(is_wanted).collect();
+        let mut last_parent = LastParent::default();
         for id in all {
             if self.formers.contains(&id) {
                 self.look_at_former(id, now);
@@ -52,7 +54,7 @@ impl Tailer {
                 continue;
             };
             let (key, root, size) = (tracked.key(), tracked.root, tracked.size);
-            let needs = self.needs(tracked, self.stat_path(&key, root), now);
+            let needs = self.needs(tracked, self.stat_near(&key, root, &mut last_parent), now);
             if needs.turn && !self.is_over(&key, root) {
                 moved.push(Found {
                     key,

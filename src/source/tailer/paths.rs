@@ -2,11 +2,22 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Tailer;
 use super::table::Key;
 use crate::source::tree::{Log, Stat, split};
+
+/// The directory that was opened last, during one look at many files.
+#[derive(Default)]
+pub(super) struct LastParent(Option<(usize, PathBuf, OwnedFd)>);
+
+impl LastParent {
+    fn get(&self, root: usize, path: &Path) -> Option<&OwnedFd> {
+        let (of, known, directory) = self.0.as_ref()?;
+        (*of == root && known == path).then_some(directory)
+    }
+}
 
 impl Tailer {
     /// The directory of a root, and the path below it.
@@ -28,13 +39,24 @@ impl Tailer {
 
     /// `lstat` of a path, without a symlink on the way.
     pub(super) fn stat_path(&self, key: &Key, root: usize) -> io::Result<Stat> {
+        self.stat_near(key, root, &mut LastParent::default())
+    }
+
+    /// The same for many paths: those in one directory that come one after the other share its handle, as in a walk.
+    pub(super) fn stat_near(&self, key: &Key, root: usize, last: &mut LastParent) -> io::Result<Stat> {
         let (directory, relative) = self.below_root(key, root)?;
         let (parent, name) = split(relative);
+        let name = Path::new(&name);
         if parent.as_os_str().is_empty() {
-            return self.tree.stat(directory.as_fd(), Path::new(&name));
+            return self.tree.stat(directory.as_fd(), name);
         }
-        let parent = self.tree.open_dir(directory.as_fd(), parent)?;
-        self.tree.stat(parent.as_fd(), Path::new(&name))
+        if let Some(directory) = last.get(root, parent) {
+            return self.tree.stat(directory.as_fd(), name);
+        }
+        let opened = self.tree.open_dir(directory.as_fd(), parent)?;
+        let stat = self.tree.stat(opened.as_fd(), name);
+        last.0 = Some((root, parent.to_owned(), opened));
+        stat
     }
 
     pub(super) fn open(&self, key: &Key, root: usize) -> io::Result<Box<dyn Log>> {
