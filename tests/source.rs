@@ -17,6 +17,8 @@ use tailspool::clock::Clock;
 use tailspool::disk::{Disk, SimDisk};
 use tailspool::limits::{HOT_INTERVAL, HOT_WINDOW, INTERVAL, POLL_BYTES, TURN_COST_BYTES};
 use tailspool::source::Budget;
+use tailspool::source::kind::SourceKind;
+use tailspool::source::tailer::SourceOptions;
 use tailspool::source::tree::{OsTree, Stat};
 
 /// Counts how often a root is opened, and shows every file on another device.
@@ -108,6 +110,74 @@ fn a_hot_file_is_looked_at_without_a_walk_and_a_cold_one_is_not() {
         (drained(&disk).as_str(), odd.walks.load(Ordering::SeqCst)),
         ("three\n", walks + 1)
     );
+}
+
+/// Counts walks, and lets nobody open one file.
+#[derive(Default)]
+struct Closed {
+    walks: AtomicU64,
+}
+
+impl Meddler for Closed {
+    fn root(&self, _: &Path) -> io::Result<()> {
+        self.walks.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn open(&self, relative: &Path) -> io::Result<()> {
+        if relative == Path::new("closed.jsonl") {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn with_once_a_walk_is_repeated_at_its_time_and_soon_for_what_could_not_be_looked_at() {
+    let temp = tempfile::tempdir().unwrap();
+    for number in 0..5 {
+        append(&temp.path().join(format!("{number}.jsonl")), "one\n");
+    }
+    append(&temp.path().join("closed.jsonl"), "no\n");
+    let (disk, clock, closed) = (SimDisk::new(), TestClock::new(), Arc::new(Closed::default()));
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let once = |options: &mut SourceOptions| options.once = true;
+    let (tree, options) = (Meddled::tree(&closed), CaptureOptions::default());
+    let mut pipeline = Pipeline::start_all(
+        SourceKind::Poll,
+        &shared,
+        temp.path(),
+        &["."],
+        &clock,
+        tree,
+        options,
+        &once,
+    )
+    .unwrap();
+    // The walks that were made, and whether there is more to do, after a poll for one file.
+    let mut poll_after = |pause: Duration| {
+        clock.pass(pause);
+        let report = pipeline
+            .source
+            .poll(Budget { bytes: 1 }, &mut pipeline.capture)
+            .unwrap();
+        (closed.walks.load(Ordering::SeqCst), report.more)
+    };
+    assert_eq!(poll_after(Duration::ZERO), (1, true));
+    assert_eq!(poll_after(HOT_INTERVAL), (1, true), "there is something to do");
+    assert_eq!(
+        poll_after(INTERVAL - HOT_INTERVAL),
+        (2, true),
+        "what came since, or was moved"
+    );
+    while poll_after(Duration::ZERO).1 {}
+    assert_eq!(poll_after(HOT_INTERVAL / 2), (2, false));
+    assert_eq!(poll_after(HOT_INTERVAL / 2).0, 3);
+    while poll_after(Duration::ZERO).1 {}
+    assert_eq!(poll_after(Duration::ZERO).0, 3);
+    assert_eq!(poll_after(HOT_INTERVAL).0, 4);
+    pipeline.capture.commit().unwrap();
+    assert_eq!(drained(&disk), "one\n".repeat(5));
 }
 
 /// Each look at an entry takes 10 ms; counts those, and how often something below the root is opened.

@@ -17,7 +17,6 @@ use crate::config::{Begin, Origin, Settings};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, ErrorKind};
 use crate::home::{refuse_network, tell_of_others, user_home};
-use crate::limits::HOT_INTERVAL;
 use crate::pure::ulids::system_random;
 use crate::queue::depth::QueueLimits;
 use crate::show::{bytes, count, json};
@@ -119,8 +118,7 @@ fn source_options(settings: Settings, once: bool, options: SourceOptions) -> Sou
         globs: settings.glob.value,
         from_end: settings.from.value == Begin::End,
         files_max: files_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
-        // With `--once` a walk is repeated only for what could not be looked at.
-        interval: if once { HOT_INTERVAL } else { settings.interval.value },
+        interval: settings.interval.value,
         sweep_interval: settings.sweep_interval.value,
         once,
         ..options

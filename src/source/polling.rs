@@ -13,7 +13,8 @@ use crate::pure::fold::Fold;
 use crate::wake::{StopSignal, Woken};
 
 /// Looks everywhere, every `interval`, or less often where that takes more than a fifth of the time; at files that
-/// changed in the last minute, every 100 ms.
+/// changed in the last minute, every 100 ms. With `once` it looks everywhere again 100 ms after nothing was left to do,
+/// for what could not be looked at.
 ///
 /// Dropping it closes its handles. It starts no thread.
 pub struct PollingSource {
@@ -22,6 +23,8 @@ pub struct PollingSource {
     interval: Duration,
     next_sweep: Instant,
     next_hot: Instant,
+    /// With `once`: when everything is looked at, if nothing is left to do by then.
+    next_try: Option<Instant>,
     refused: bool,
 }
 
@@ -30,7 +33,7 @@ impl PollingSource {
     ///
     /// Fails as [`crate::error::ErrorKind::Usage`] when a pattern is none.
     pub fn new(options: SourceOptions, tree: Box<dyn Tree>, clock: Arc<dyn Clock>, fold: &Fold) -> Result<Self, Error> {
-        let interval = options.interval;
+        let (interval, once) = (options.interval, options.once);
         let now = clock.now();
         Ok(Self {
             tailer: Tailer::new(options, tree, Arc::clone(&clock), fold)?,
@@ -38,6 +41,7 @@ impl PollingSource {
             interval,
             next_sweep: now,
             next_hot: now,
+            next_try: once.then_some(now),
             refused: false,
         })
     }
@@ -47,7 +51,9 @@ impl PollingSource {
         if before >= self.next_sweep {
             self.tailer.sweep(&mut ());
             let now = self.clock.now();
-            self.next_sweep = now + self.interval.max((now - before) * SWEEP_COST);
+            let pause = (now - before) * SWEEP_COST;
+            self.next_sweep = now + self.interval.max(pause);
+            self.next_try = self.next_try.map(|_| now + HOT_INTERVAL.max(pause));
             // As long after the last look at them as that must be: a walk takes nothing off it.
             self.next_hot = self.next_hot.max(now + HOT_INTERVAL);
         } else if before >= self.next_hot && self.tailer.has_hot() {
@@ -66,6 +72,9 @@ impl Source for PollingSource {
         }
         let report = self.tailer.work(budget, sink)?;
         self.refused = report.refused;
+        if let Some(next_try) = self.next_try.filter(|_| !report.more) {
+            self.next_sweep = self.next_sweep.min(next_try);
+        }
         Ok(report)
     }
 

@@ -97,8 +97,9 @@ impl WatcherBuilder {
         self
     }
 
-    /// Time between two walks where walks find the changes, 2 s unless it is said; above 0 and at most 24 h. With `once`,
-    /// a walk is repeated after 100 ms, and only for what could not be looked at.
+    /// Time between two walks where walks find the changes, 2 s unless it is said; above 0 and at most 24 h. With `once`
+    /// that is while there is something to capture; then a walk is repeated after 100 ms, and only for what could not be
+    /// looked at.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self

@@ -83,8 +83,7 @@ fn source_options(asked: &mut WatcherBuilder) -> Result<SourceOptions, Error> {
     let mut options = SourceOptions::new(roots::check(specs, &scope, asked.home.as_deref())?, scope);
     options.exclude = exclude;
     (options.once, options.from_end) = (asked.once, asked.from_end);
-    options.interval = if asked.once { HOT_INTERVAL } else { asked.interval };
-    options.sweep_interval = asked.sweep_interval;
+    (options.interval, options.sweep_interval) = (asked.interval, asked.sweep_interval);
     options.files_max = asked.files_max;
     if !asked.globs.is_empty() {
         options.globs = std::mem::take(&mut asked.globs);
