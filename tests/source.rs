@@ -166,7 +166,7 @@ fn with_once_a_walk_is_repeated_at_its_time_and_soon_for_what_could_not_be_looke
     assert_eq!(poll_after(Duration::ZERO), (1, true));
     assert_eq!(poll_after(HOT_INTERVAL), (1, true), "there is something to do");
     assert_eq!(
-        poll_after(INTERVAL - HOT_INTERVAL),
+        poll_after(INTERVAL.saturating_sub(HOT_INTERVAL)),
         (2, true),
         "what came since, or was moved"
     );
