@@ -15,6 +15,6 @@ pub mod record;
 pub mod role;
 pub mod scrub;
 pub mod sighting;
+pub mod special;
 pub mod step;
-pub mod swar;
 pub mod ulids;

@@ -3,11 +3,12 @@
 //! An envelope longer than 8 MiB is never held: it is a line of a batch that has the layout we write, and
 //! is streamed.
 
+mod lines;
 mod long;
 mod quick;
 mod raw;
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::thread::{Builder, available_parallelism};
@@ -16,14 +17,13 @@ use serde::Deserialize;
 
 use crate::disk::Disk;
 use crate::home::pending;
-use crate::limits::{
-    ENVELOPE_IN_MEMORY_BYTES, HALVES_FROM_BYTES, PIECE_BYTES, RAW_HELD_BYTES_MAX, VERSION_SHOWN_BYTES_MAX,
-};
+use crate::limits::{ENVELOPE_IN_MEMORY_BYTES, HALVES_FROM_BYTES, RAW_HELD_BYTES_MAX, VERSION_SHOWN_BYTES_MAX};
 use crate::pure::name::Name;
 use crate::pure::record::{Envelope, SCHEMA_VERSION};
 use crate::show::json_error;
 
 use super::reader::Broken;
+use lines::Lines;
 use long::LongEnvelope;
 use raw::Raw;
 pub(super) use raw::RawRooms;
@@ -167,7 +167,7 @@ impl<'a> Checked<'a> {
         let mut reader = Lines::open(self.disk, &self.path, first.start).map_err(Broken::Source)?;
         for found in &self.found[range] {
             reader.take(found.length).map_err(Broken::Source)?;
-            each(&reader.line)?;
+            each(reader.line())?;
         }
         Ok(())
     }
@@ -195,7 +195,7 @@ impl<'a> Checked<'a> {
                 reader = Lines::open(self.disk, &self.path, found.start + found.length + 1)?;
             } else {
                 reader.take(found.length)?;
-                write_one(&mut reader.line, format, out)?;
+                write_one(reader.line(), format, out)?;
             }
         }
         Ok(())
@@ -291,7 +291,7 @@ impl Part {
                 part.is_too_much = true;
                 LongEnvelope::at(disk, path, start, length).check(format)?
             } else {
-                part.check(&reader.line, format, &mut scratch)?
+                part.check(reader.line(), format, &mut scratch)?
             };
             let raw_end = part.raw.len();
             part.found.push(Found {
@@ -331,98 +331,6 @@ pub(super) enum WriteError {
 impl From<io::Error> for WriteError {
     fn from(error: io::Error) -> Self {
         Self::Source(error)
-    }
-}
-
-/// Reads a file line by line, a long line not at all.
-struct Lines {
-    reader: BufReader<Box<dyn Read + Send>>,
-    at: u64,
-    line: Vec<u8>,
-}
-
-impl Lines {
-    fn open(disk: &dyn Disk, path: &Path, start: u64) -> io::Result<Self> {
-        Ok(Self {
-            reader: BufReader::with_capacity(PIECE_BYTES, disk.read_from(path, start)?),
-            at: start,
-            line: Vec::new(),
-        })
-    }
-
-    /// The place of the next line, without its newline. Its bytes are in `line`, unless it is a long one,
-    /// which is skipped. `whole` takes the whole file for one line.
-    fn next(&mut self, whole: bool) -> Result<Option<(u64, u64)>, Refusal> {
-        self.line.clear();
-        let limit = ENVELOPE_IN_MEMORY_BYTES as u64 + 1;
-        let start = self.at;
-        if whole {
-            return Ok(self.rest()?.map(|length| (start, length)));
-        }
-        let read = self.reader.by_ref().take(limit).read_until(b'\n', &mut self.line)?;
-        self.at += read as u64;
-        if self.line.pop_if(|last| *last == b'\n').is_some() {
-            return Ok(Some((start, self.line.len() as u64)));
-        }
-        if read == 0 {
-            return Ok(None);
-        }
-        if (read as u64) < limit {
-            return Err(Refusal::Damaged("its last line has no newline".into()));
-        }
-        self.line.clear();
-        loop {
-            let buffer = self.reader.fill_buf()?;
-            if buffer.is_empty() {
-                return Err(Refusal::Damaged("its last line has no newline".into()));
-            }
-            let newline = memchr::memchr(b'\n', buffer);
-            let used = newline.map_or(buffer.len(), |at| at + 1);
-            self.reader.consume(used);
-            self.at += used as u64;
-            if newline.is_some() {
-                return Ok(Some((start, self.at - start - 1)));
-            }
-        }
-    }
-
-    /// The length of all that is left, without the newlines at its end. Its bytes are in `line`, unless it is long.
-    fn rest(&mut self) -> io::Result<Option<u64>> {
-        let limit = ENVELOPE_IN_MEMORY_BYTES as u64;
-        let (start, mut end) = (self.at, self.at);
-        loop {
-            let buffer = self.reader.fill_buf()?;
-            if buffer.is_empty() {
-                break;
-            }
-            if let Some(last) = buffer.iter().rposition(|byte| *byte != b'\n') {
-                end = self.at + last as u64 + 1;
-            }
-            if self.line.len() as u64 <= limit {
-                self.line.extend_from_slice(buffer);
-            }
-            let used = buffer.len();
-            self.reader.consume(used);
-            self.at += used as u64;
-        }
-        self.line.truncate(usize::try_from(end - start).unwrap_or(usize::MAX));
-        if end - start > limit {
-            self.line = Vec::new();
-        }
-        Ok((self.at > start).then_some(end - start))
-    }
-
-    /// Reads `length` bytes into `line`, and steps over the newline behind them.
-    fn take(&mut self, length: u64) -> io::Result<()> {
-        self.line.clear();
-        self.reader.by_ref().take(length).read_to_end(&mut self.line)?;
-        if self.line.len() as u64 != length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if self.reader.fill_buf()?.first() == Some(&b'\n') {
-            self.reader.consume(1);
-        }
-        Ok(())
     }
 }
 

@@ -1,12 +1,15 @@
-//! Envelopes as we write them, read at speed: their long text is looked at eight bytes at a time, and only what stands around
+//! Envelopes as we write them, read at speed: their long text is looked at sixteen bytes at a time, and only what stands around
 //! it is left to the parser.
 
-use memchr::{memchr, memmem};
+use std::sync::LazyLock;
+
+use memchr::memchr;
+use memchr::memmem::Finder;
 
 use super::raw::Raw;
 use super::{Format, check_parsed};
 use crate::pure::record::SURFACE;
-use crate::pure::swar::before_special;
+use crate::pure::special::{AT_ONCE, before_special};
 
 /// The longest `appended_at` that is looked for.
 const APPENDED_AT_BYTES_MAX: usize = 64;
@@ -34,8 +37,7 @@ pub(super) fn check(line: &[u8], format: Format, scratch: &mut Vec<u8>, raw: &mu
 fn check_around(line: &[u8], start: usize, end: usize, scratch: &mut Vec<u8>) -> Option<String> {
     let after = &line[end..];
     // Another form of the line, or the same one again.
-    let has_other = |key: &str| memmem::find(after, key.as_bytes()).is_some();
-    if has_other("\"surface") || has_other("\"text\"") || has_other("\\") {
+    if memchr(b'\\', after).is_some() || OTHERS.iter().any(|key| key.find(after).is_some()) {
         return None;
     }
     scratch.clear();
@@ -43,6 +45,9 @@ fn check_around(line: &[u8], start: usize, end: usize, scratch: &mut Vec<u8>) ->
     scratch.extend_from_slice(after);
     check_parsed(scratch).ok()
 }
+
+/// Keys that name a line.
+static OTHERS: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| ["\"surface", "\"text\""].map(Finder::new));
 
 /// Where the text of `surface` begins, behind its quote.
 fn text_start(line: &[u8]) -> Option<usize> {
@@ -53,32 +58,31 @@ fn text_start(line: &[u8]) -> Option<usize> {
     (is_ours && rest[time..].starts_with(SURFACE.as_bytes())).then_some(BEFORE_TIME + time + SURFACE.len())
 }
 
-/// What an escape of two bytes stands for; 0 when it is none.
-const fn short(escape: u8) -> u8 {
-    match escape {
-        b'"' | b'\\' | b'/' => escape,
-        b'n' => b'\n',
-        b't' => b'\t',
-        b'r' => b'\r',
-        b'b' => 8,
-        b'f' => 12,
-        _ => 0,
+/// What an escape of two bytes stands for, by its second one; 0 when it is none. A table: which escape comes next, no
+/// processor can foretell.
+static SHORT: [u8; 256] = {
+    let mut short = [0; 256];
+    (short[b'"' as usize], short[b'\\' as usize], short[b'/' as usize]) = (b'"', b'\\', b'/');
+    (short[b'n' as usize], short[b't' as usize], short[b'r' as usize]) = (b'\n', b'\t', b'\r');
+    (short[b'b' as usize], short[b'f' as usize]) = (8, 12);
+    short
+};
+
+/// What the escape says at the start of `text`, and its length; None for one that is for the parser.
+#[inline]
+fn escape(text: &[u8]) -> Option<(u8, usize)> {
+    match SHORT[usize::from(*text.get(1)?)] {
+        0 => long_escape(text),
+        byte => Some((byte, 2)),
     }
 }
 
-/// What the escape says at the start of `text`, and its length; None for one that is for the parser.
-fn escape(text: &[u8]) -> Option<(u8, usize)> {
-    let kind = *text.get(1)?;
-    match short(kind) {
-        0 if kind == b'u' => {
-            let digits = str::from_utf8(text.get(2..6)?).ok()?;
-            let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-            let code = u8::from_str_radix(digits, 16).ok().filter(u8::is_ascii)?;
-            is_hex.then_some((code, 6))
-        }
-        0 => None,
-        byte => Some((byte, 2)),
-    }
+/// The same for an escape of six bytes.
+fn long_escape(text: &[u8]) -> Option<(u8, usize)> {
+    let digits = str::from_utf8(text.get(2..6).filter(|_| text[1] == b'u')?).ok()?;
+    let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let code = u8::from_str_radix(digits, 16).ok().filter(u8::is_ascii)?;
+    is_hex.then_some((code, 6))
 }
 
 /// The length of the inside of a JSON string up to its closing quote; None where a control character stands in it, which should
@@ -86,9 +90,9 @@ fn escape(text: &[u8]) -> Option<(u8, usize)> {
 fn skip(text: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
-        while let Some(eight) = text[at..].first_chunk::<8>() {
-            match before_special(*eight) {
-                None => at += 8,
+        while let Some(bytes) = text[at..].first_chunk() {
+            match before_special(bytes) {
+                None => at += AT_ONCE,
                 Some(before) => {
                     at += before;
                     break;
@@ -106,14 +110,15 @@ fn skip(text: &[u8]) -> Option<usize> {
 
 /// The same; adds what it says to `out`, of which something may be left there when it is none.
 fn unescape(text: &[u8], out: &mut Raw) -> Option<usize> {
-    // It says no more bytes than it has; eight are written at a time.
-    let room = out.room(text.len() + 8);
+    // It says no more bytes than it has; sixteen are written at a time.
+    let room = out.room(text.len() + AT_ONCE);
     let (mut at, mut said) = (0, 0);
     let end = loop {
-        while let Some(eight) = text[at..].first_chunk::<8>() {
-            room[said..said + 8].copy_from_slice(eight);
-            let plain = before_special(*eight);
-            (at, said) = (at + plain.unwrap_or(8), said + plain.unwrap_or(8));
+        while let Some(bytes) = text[at..].first_chunk() {
+            room[said..said + AT_ONCE].copy_from_slice(bytes);
+            let plain = before_special(bytes);
+            let passed = plain.unwrap_or(AT_ONCE);
+            (at, said) = (at + passed, said + passed);
             if plain.is_some() {
                 break;
             }
@@ -155,7 +160,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_escaped_comes_back(text in "[a-c\"\\\\\n\t\u{8}\u{0}\u{1f}é😀/]{0,60}", rest in "[\"\\\\x]{0,12}") {
+        fn what_is_escaped_comes_back(text in "[a-c\"\\\\\n\t\u{8}\u{0}\u{1f}é😀/]{0,120}", rest in "[\"\\\\x]{0,12}") {
             let mut json = serde_json::to_string(&text).unwrap().split_off(1).into_bytes();
             let inside = json.len() - 1;
             json.extend_from_slice(rest.as_bytes());
