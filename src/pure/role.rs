@@ -1,6 +1,6 @@
 //! Whether a line is JSON, and who speaks in it.
 
-mod parsed;
+mod quick;
 
 use std::io;
 
@@ -20,10 +20,10 @@ pub fn is_json(text: &str) -> bool {
 /// Whether `text` is JSON, and who speaks in it.
 #[must_use]
 pub fn judge(text: &str) -> (bool, Option<Role>) {
-    if let Ok(role) = parsed::role(text) {
-        return (true, role);
+    if let Some(found) = quick::find(text) {
+        return (true, found.role());
     }
-    // Rarely: no object, no JSON, or more than the parser takes.
+    // Rarely: no JSON, or left to others.
     if !is_json(text) {
         return (false, None);
     }
@@ -334,6 +334,12 @@ mod tests {
                 assert_eq!(role_of(text, piece), role, "{text} in pieces of {piece}");
             }
             assert_eq!(judge(text), (true, role), "{text}");
+            let has_escapes = text.contains(r"\u");
+            assert_eq!(
+                quick::find(text).map(Found::role),
+                (!has_escapes).then_some(role),
+                "{text}"
+            );
         }
     }
 
@@ -408,12 +414,76 @@ mod tests {
         })
     }
 
+    #[test]
+    fn what_is_nested_deeper_than_is_judged_at_once_is_judged_all_the_same() {
+        for depth in [127, 128, 129] {
+            for (open, close) in [("[", "]"), (r#"{"message":"#, "}"), (r#"{"a":["#, "]}")] {
+                let levels = depth / open.matches(['[', '{']).count();
+                let text = open.repeat(levels) + "1.5e-7" + &close.repeat(levels);
+                assert!(is_json(&text));
+                assert_eq!(judge(&text), (true, None), "{text}");
+                assert!(!judge(&text[1..]).0 && !judge(&text[..text.len() - 1]).0, "{text}");
+            }
+        }
+        assert!(quick::find(&("[".repeat(129) + &"]".repeat(129))).is_none());
+    }
+
+    /// Words of JSON, and what is nearly that.
+    fn token() -> impl Strategy<Value = &'static str> {
+        proptest::sample::select(vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            ":",
+            ",",
+            " ",
+            "\n",
+            "\"",
+            "\\",
+            "\"role\"",
+            "\"message\"",
+            "\"user\"",
+            "\"\\u0041\"",
+            "\"\\ud800\"",
+            "\"\\u00g0\"",
+            "\"a\tb\"",
+            "\"sixteen bytes and more of it\"",
+            "\"\\x\"",
+            "0",
+            "-",
+            "1",
+            ".",
+            "e",
+            "+",
+            "true",
+            "null",
+            "fals",
+            "é",
+            "\u{7f}",
+            "\"\\\\\"",
+        ])
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn what_is_nearly_json_is_judged_as_the_parser_does(tokens in prop::collection::vec(token(), 0..14), inside: bool) {
+            let tokens = tokens.concat();
+            let text = if inside { format!(r#"{{"message":{tokens},"role":{tokens}}}"#) } else { tokens };
+            let valid = is_json(&text);
+            prop_assert_eq!(judge(&text), (valid, valid.then(|| role_of(&text, 1000)).flatten()), "{}", text);
+        }
+    }
+
     proptest! {
         #[test]
         fn the_scanner_agrees_with_a_parsed_value(value in json(), piece in 1..9_usize, pretty: bool) {
             let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
             prop_assert_eq!(role_of(&text, piece), expected(&value));
             prop_assert_eq!(judge(&text), (true, expected(&value)));
+            let role = quick::find(&text).map(Found::role);
+            prop_assert!(role == Some(expected(&value)) || (role.is_none() && text.contains('\\')));
         }
 
         #[test]

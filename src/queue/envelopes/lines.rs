@@ -176,9 +176,9 @@ mod tests {
         }
     }
 
-    fn lines(text: &[u8], pieces: &[usize]) -> Lines {
-        let pieces = pieces.to_vec().into_iter().cycle();
-        Lines::of(Box::new(Pieces(text.to_vec().into_iter(), pieces)), 7)
+    fn lines(text: impl Into<Vec<u8>>, pieces: impl Into<Vec<usize>>) -> Lines {
+        let pieces = pieces.into().into_iter().cycle();
+        Lines::of(Box::new(Pieces(text.into().into_iter(), pieces)), 7)
     }
 
     /// Lines of these lengths, one after the other; those that are held are looked at.
@@ -189,7 +189,7 @@ mod tests {
             .map(|(length, byte)| vec![byte; *length])
             .collect();
         let text = [all.join(&b'\n'), b"\n".to_vec()].concat();
-        let (mut found, mut taken, mut at) = (lines(&text, pieces), lines(&text, pieces), 7);
+        let (mut found, mut taken, mut at) = (lines(&*text, pieces), lines(&*text, pieces), 7);
         for line in &all {
             let length = line.len() as u64;
             assert_eq!(found.next(false).unwrap(), Some((at, length)));
@@ -216,7 +216,7 @@ mod tests {
         assert!(last.is_err() || all.last().is_none_or(Vec::is_empty));
         let end = text.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
         for newlines in [0, 1, ENVELOPE_IN_MEMORY_BYTES + 1] {
-            let mut whole = lines(&[text, &vec![b'\n'; newlines]].concat(), pieces);
+            let mut whole = lines([text, &vec![b'\n'; newlines]].concat(), pieces);
             let is_empty = text.is_empty() && newlines == 0;
             assert_eq!(whole.next(true).unwrap(), (!is_empty).then_some((7, end as u64)));
             let held = if end <= ENVELOPE_IN_MEMORY_BYTES {
