@@ -43,6 +43,9 @@ def rows(found):
     if SHORT in commands:
         yield "capture of lines of 15 bytes", figure(commands[SHORT]["lines_per_s"]) + " lines/s"
     yield "`drain --format raw` into a synced file", figure(commands[DRAIN]["mb_per_s"]) + " MB/s"
+    for name, ratio in found.get("drain_to", {}).items():
+        other = commands[name]["mb_per_s"]["median"]
+        yield f"the same to `{name}` ({other:,.0f} MB/s)", figure(ratio, 2) + " times as fast"
     if "written_per_byte" in capture:
         yield "written to the disk, a byte captured", figure(capture["written_per_byte"], 2)
     if "read_per_byte" in capture:

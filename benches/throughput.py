@@ -14,6 +14,7 @@ import counts
 from bench import MIB, spread
 
 CAPTURE, DRAIN, SHORT = "watch --once", "drain --format raw", "watch --once, 15-byte lines"
+BARE_DRAIN = "cat, fsync, and rm of the queue beside it"
 
 
 def arguments():
@@ -109,6 +110,11 @@ class Bench:
         ran.commits, ran.queue = found["last_commit"]["number"], found["pending_bytes"]
         self.keep(CAPTURE, ran, self.size)
         self.checked.append(json.loads(self.output(self.corpus, "--check", self.manifest, "--home", self.home)))
+        if sys.platform == "linux":
+            self.prepare(self.paths)
+            ran = baselines.bare_drain(self.paths, os.path.join(self.home, "pending"), self.out, self.work)
+            self.keep(BARE_DRAIN, ran, self.about["raw_bytes"])
+            self.clear(self.out)
         self.prepare([])
         with open(self.out, "wb") as target:
             ran = bench.run([self.tailspool, "-q", "--home", self.home, "drain", "--format", "raw"], stdout=target)
@@ -153,6 +159,9 @@ def figures(run, extra):
         name: middle([rate(ours) / rate(theirs) for ours, theirs in zip(run.results[CAPTURE], rans)], 3)
         for name, rans in run.results.items() if name in run.ways
     }
+    bare = run.results.get(BARE_DRAIN)
+    if bare:
+        extra["drain_to"] = {BARE_DRAIN: middle([rate(ours) / rate(theirs) for ours, theirs in zip(run.results[DRAIN], bare)], 3)}
     verdicts = [{key: value for key, value in verdict.items() if key != "told"} for verdict in run.checked]
     return {"bench": "throughput", "rounds": run.args.rounds, "corpus": run.about, "commands": commands,
             "capture_to": ratios, "checked": verdicts, **extra}
@@ -176,6 +185,7 @@ def report(run, found):
         rows.append(f"| `{name}` | {' | '.join(cells)} |")
     verdict = run.checked[0]
     notes = [f"`watch` to `{name}`, round by round: {text(ratio, 2)}" for name, ratio in found["capture_to"].items()]
+    notes += [f"`drain` to `{name}`, round by round: {text(ratio, 2)}" for name, ratio in found.get("drain_to", {}).items()]
     notes += run.words
     notes += [f"{name} wrote {ran.share:.4f} of the bytes" for name, rans in run.results.items() for ran in rans[:1] if hasattr(ran, "share")]
     if SHORT in found["commands"]:
