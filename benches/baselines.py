@@ -48,7 +48,7 @@ def bare_drain(paths, queue, out, work):
     copy = os.path.join(work, "copy")
     subprocess.run(["cp", "-r", queue, copy], check=True)
     bench.sync_filesystem(work)
-    script = 'out=$1 copy=$2; shift 2; rm -r "$copy" & cat "$@" > "$out" && sync "$out"; wait'
+    script = 'out=$1 copy=$2; shift 2; rm -r "$copy" & cat "$@" > "$out" && sync "$out" && wait $!'
     return bench.run(["sh", "-c", script, "sh", out, copy, *paths])
 
 

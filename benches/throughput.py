@@ -113,7 +113,7 @@ class Bench:
         if sys.platform == "linux":
             self.prepare(self.paths)
             ran = baselines.bare_drain(self.paths, os.path.join(self.home, "pending"), self.out, self.work)
-            self.keep(BARE_DRAIN, ran, self.about["raw_bytes"])
+            self.keep(BARE_DRAIN, ran, self.size)
             self.clear(self.out)
         self.prepare([])
         with open(self.out, "wb") as target:

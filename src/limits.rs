@@ -14,6 +14,9 @@ pub const READ_BYTES: usize = 1024 * 1024;
 /// while it is worked through.
 pub const FETCH_BYTES: usize = 256 * 1024;
 
+/// Bytes of a pending file that are read first: many are of one record.
+pub const PENDING_FIRST_BYTES: usize = 8 * 1024;
+
 /// Bytes of an unknown `schema_version` that are shown; what is longer is none, and may be a piece of a line.
 pub const VERSION_SHOWN_BYTES_MAX: usize = 16;
 
@@ -442,7 +445,7 @@ pub const SPILL_READ_TRIES: u32 = 5;
 /// How long a second watcher tries to get the home, and whoever appends lines to a shared file to get that.
 pub const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 
-/// Passes that `--once` grants a look that stays unknown, one [`HOT_INTERVAL`] apart.
+/// Passes that `--once` grants a look that stays unknown once nothing else is left to do, one [`HOT_INTERVAL`] apart.
 pub const ONCE_TRIES: u64 = 3;
 
 /// Time that a `look` of a fixture lets pass, in ms: the time between two walks.

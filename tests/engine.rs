@@ -13,7 +13,7 @@ use tailspool::capture::{Capture, CaptureOptions, CommitPace};
 use tailspool::clock::Clock;
 use tailspool::disk::{Disk, SimDisk};
 use tailspool::error::Error;
-use tailspool::limits::{FULL_RETRY, POLL_BYTES, PROGRESS_EVERY, TOLD_EVERY};
+use tailspool::limits::{FULL_RETRY, HOT_INTERVAL, INTERVAL, ONCE_TRIES, POLL_BYTES, PROGRESS_EVERY, TOLD_EVERY};
 use tailspool::queue::depth::QueueLimits;
 use tailspool::source::polling::PollingSource;
 use tailspool::source::roots::{self, RootSpec};
@@ -286,4 +286,78 @@ fn progress_is_told_while_a_backlog_is_read_and_not_too_often() {
         assert!(second.len() < each.len() && !second.is_empty(), "{second:?}");
         assert_eq!(told_of_backlog(once, Duration::ZERO), []);
     }
+}
+
+/// A polling source with a walk before each of the first polls, each for one file, and a file that is renamed then.
+struct Renamed {
+    source: PollingSource,
+    clock: Arc<TestClock>,
+    top: PathBuf,
+    polls: u32,
+}
+
+/// Walks that are made while there is something to do: more than are granted to what cannot be looked at.
+const WALKS: u32 = 2 + ONCE_TRIES as u32;
+
+impl Source for Renamed {
+    fn poll(&mut self, _: Budget, sink: &mut dyn EventSink) -> Result<PollReport, Error> {
+        self.polls += 1;
+        assert!(self.polls < 100, "it does not end");
+        if self.polls <= WALKS {
+            self.clock.pass(INTERVAL);
+        }
+        if self.polls == WALKS + 1 {
+            std::fs::rename(self.top.join("z.jsonl"), self.top.join("elsewhere.jsonl")).unwrap();
+        }
+        self.source.poll(Budget { bytes: 1 }, sink)
+    }
+
+    fn look_now(&mut self) {
+        self.source.look_now();
+    }
+
+    fn wait(&mut self, _: Instant, _: &StopSignal) -> Wake {
+        self.clock.pass(HOT_INTERVAL);
+        Wake::Look
+    }
+
+    fn finish(&mut self, sink: &mut dyn EventSink) -> Result<(), Error> {
+        self.source.finish(sink)
+    }
+
+    fn overview(&self) -> Overview {
+        self.source.overview()
+    }
+}
+
+#[test]
+fn with_once_a_file_that_is_renamed_before_its_turn_is_captured_however_often_was_walked_before() {
+    let temp = tempfile::tempdir().unwrap();
+    let top = temp.path().canonicalize().unwrap();
+    for number in 0..2 * WALKS {
+        append(&top.join(format!("{number}.jsonl")), "one\n");
+    }
+    append(&top.join("z.jsonl"), "last\n");
+    let disk = SimDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let clock = TestClock::new();
+    let clock_dyn: Arc<dyn Clock> = Arc::<TestClock>::clone(&clock);
+    let options = CaptureOptions::default();
+    let capture = Capture::open(Arc::clone(&shared), Arc::clone(&clock_dyn), counted(), options).unwrap();
+    let scope = Scope::new(None, std::slice::from_ref(&top)).unwrap();
+    let options = SourceOptions {
+        once: true,
+        ..SourceOptions::new(roots::check(vec![RootSpec::new(&top)], &scope, None).unwrap(), scope)
+    };
+    let source = PollingSource::new(options, Box::<OsTree>::default(), clock_dyn, capture.fold()).unwrap();
+    let (_stop, signal) = stop_pair().unwrap();
+    let mut renamed = Renamed {
+        source,
+        clock,
+        top,
+        polls: 0,
+    };
+    let outcome = run(capture, &mut renamed, &*shared, &signal, true, &mut |_| {}).unwrap();
+    assert!(outcome.complete && outcome.overview.unknown == 0, "{outcome:?}");
+    assert!(drained(&disk).ends_with("last\n"));
 }

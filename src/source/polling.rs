@@ -13,8 +13,8 @@ use crate::pure::fold::Fold;
 use crate::wake::{StopSignal, Woken};
 
 /// Looks everywhere, every `interval`, or less often where that takes more than a fifth of the time; at files that
-/// changed in the last minute, every 100 ms. With `once` it looks everywhere again 100 ms after nothing was left to do,
-/// for what could not be looked at.
+/// changed in the last minute, every 100 ms. With `once`, when nothing is left to do, it looks everywhere again 100 ms after
+/// the last walk, for what could not be looked at.
 ///
 /// Dropping it closes its handles. It starts no thread.
 pub struct PollingSource {
@@ -54,8 +54,8 @@ impl PollingSource {
             let pause = (now - before) * SWEEP_COST;
             self.next_sweep = now + self.interval.max(pause);
             self.next_try = self.next_try.map(|_| now + HOT_INTERVAL.max(pause));
-            // As long after the last look at them as that must be: a walk takes nothing off it.
-            self.next_hot = self.next_hot.max(now + HOT_INTERVAL);
+            // As long after the last look at them as that must be: a walk takes nothing off it. Between two walks, if it may.
+            self.next_hot = self.next_hot.max(now + HOT_INTERVAL.min(self.interval / 2));
         } else if before >= self.next_hot && self.tailer.has_hot() {
             self.tailer.look_at_hot(&|_| true);
             let now = self.clock.now();
@@ -73,7 +73,7 @@ impl Source for PollingSource {
         let report = self.tailer.work(budget, sink)?;
         self.refused = report.refused;
         if let Some(next_try) = self.next_try.filter(|_| !report.more) {
-            self.next_sweep = self.next_sweep.min(next_try);
+            self.next_sweep = next_try;
         }
         Ok(report)
     }

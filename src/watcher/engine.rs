@@ -71,6 +71,8 @@ pub(super) fn drive(
 ) -> Result<Outcome, Error> {
     let mut told = Told::default();
     let mut report = PollReport::default();
+    // With `once`: the first pass behind which nothing was left to do.
+    let mut first_pass = None;
     let complete = loop {
         if stop.is_stopped() {
             break false;
@@ -79,7 +81,7 @@ pub(super) fn drive(
         consumer.tick(report.more)?;
         told.tell(source, &consumer, report, once, tell);
         let shown_by = board.update(&glance(source, &consumer, report, false));
-        if once && (is_done(source, report) || (report.refused && consumer.refusal_ends())) {
+        if once && (is_done(source, report, &mut first_pass) || (report.refused && consumer.refusal_ends())) {
             break true;
         }
         // Refused, and there was room again just now: the same is offered once more at once.
@@ -107,9 +109,14 @@ pub(super) fn drive(
     })
 }
 
-/// Whether everything was looked at, or was tried often enough.
-fn is_done(source: &dyn Source, report: PollReport) -> bool {
-    report.passes >= ONCE_TRIES || (report.passes > 0 && source.overview().unknown == 0)
+/// Whether everything was looked at, or was tried often enough since nothing was left to do for the first time: a walk
+/// that is made while there is something to do is no try.
+fn is_done(source: &dyn Source, report: PollReport, first_pass: &mut Option<u64>) -> bool {
+    if report.passes == 0 {
+        return false;
+    }
+    let first_pass = *first_pass.get_or_insert(report.passes);
+    report.passes - first_pass + 1 >= ONCE_TRIES || source.overview().unknown == 0
 }
 
 fn glance<'a>(source: &'a dyn Source, consumer: &'a dyn Consumer, report: PollReport, ended: bool) -> Glance<'a> {

@@ -8,7 +8,7 @@ use memchr::memchr;
 
 use super::Refusal;
 use crate::disk::Disk;
-use crate::limits::{ENVELOPE_IN_MEMORY_BYTES, FETCH_BYTES};
+use crate::limits::{ENVELOPE_IN_MEMORY_BYTES, FETCH_BYTES, PENDING_FIRST_BYTES};
 
 /// Reads a file line by line, a long line not at all.
 pub(super) struct Lines {
@@ -127,15 +127,13 @@ impl Lines {
 
     /// Reads on behind what is held, into at most so much room, if what is held leaves any of it. 0 at the end of the file.
     fn read_on(&mut self, room_max: usize) -> io::Result<usize> {
-        if self.held.end == self.buffer.len() {
-            if self.held.start > 0 {
-                self.buffer.copy_within(self.held.clone(), 0);
-                self.held = 0..self.held.len();
-            } else {
-                let room = (2 * self.buffer.len())
-                    .min(room_max)
-                    .max(self.buffer.len() + FETCH_BYTES);
-                self.buffer.resize(room, 0);
+        let room = self.buffer.len();
+        if self.held.end == room {
+            self.buffer.copy_within(self.held.clone(), 0);
+            self.held = 0..self.held.len();
+            if self.held.end == room || room < FETCH_BYTES {
+                let most = room_max.max(room + FETCH_BYTES);
+                self.buffer.resize((2 * room).clamp(PENDING_FIRST_BYTES, most), 0);
             }
         }
         let end = self.buffer.len().min(self.held.end + FETCH_BYTES);
