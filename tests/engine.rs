@@ -293,11 +293,11 @@ struct Renamed {
     source: PollingSource,
     clock: Arc<TestClock>,
     top: PathBuf,
-    polls: u32,
+    polls: u64,
 }
 
 /// Walks that are made while there is something to do: more than are granted to what cannot be looked at.
-const WALKS: u32 = 2 + ONCE_TRIES as u32;
+const WALKS: u64 = 2 + ONCE_TRIES;
 
 impl Source for Renamed {
     fn poll(&mut self, _: Budget, sink: &mut dyn EventSink) -> Result<PollReport, Error> {
