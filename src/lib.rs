@@ -30,6 +30,7 @@ pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod cores;
 pub mod cursors;
 pub mod discover;
 pub mod disk;

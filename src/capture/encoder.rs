@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::available_parallelism;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
@@ -10,6 +9,7 @@ use super::overlap::Overlap;
 use super::rooms::Rooms;
 use super::stretch::Stretch;
 use super::written::{Place, Written};
+use crate::cores;
 use crate::error::{Error, ErrorKind};
 use crate::limits::STRETCHES_WAITING_MAX;
 
@@ -95,7 +95,7 @@ impl Encoder {
         Self {
             overlap,
             rooms,
-            has_core: available_parallelism().is_ok_and(|cores| cores.get() > 1),
+            has_core: cores::has_second(),
             thread: None,
             late: Vec::new(),
             surplus_bytes: Arc::default(),

@@ -10,11 +10,11 @@ mod raw;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
-use std::thread::{Builder, available_parallelism};
+use std::thread::Builder;
 
 use serde::Deserialize;
 
+use crate::cores;
 use crate::disk::Disk;
 use crate::home::pending;
 use crate::limits::{ENVELOPE_IN_MEMORY_BYTES, HALVES_FROM_BYTES, RAW_HELD_BYTES_MAX, VERSION_SHOWN_BYTES_MAX};
@@ -217,12 +217,6 @@ impl Checked<'_> {
     }
 }
 
-/// Whether two threads are faster than one. Asked once: to find out, files are read.
-pub(super) fn has_cores() -> bool {
-    static CORES: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, usize::from));
-    *CORES > 1
-}
-
 /// Some of the envelopes of a file, all found well.
 #[derive(Default)]
 struct Part {
@@ -241,7 +235,7 @@ impl Part {
     fn halves(rooms: &RawRooms, disk: &dyn Disk, path: &Path, format: Format, kind: Name) -> Result<Halves, Refusal> {
         let size = disk.meta(path)?.size;
         let single = kind == Name::Single;
-        if !single && size >= HALVES_FROM_BYTES && has_cores() {
+        if !single && size >= HALVES_FROM_BYTES && cores::has_second() {
             let parts = std::thread::scope(|scope| {
                 let read = || Self::read(rooms, disk, path, format, false, size / 2..u64::MAX, size - size / 2);
                 let second = Builder::new().name("check".into()).spawn_scoped(scope, read).ok()?;

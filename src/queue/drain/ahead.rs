@@ -5,10 +5,11 @@ use std::io;
 use std::path::Path;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
+use crate::cores;
 use crate::disk::Disk;
 use crate::limits::{AHEAD_BYTES_MAX, HALVES_FROM_BYTES};
 use crate::queue::claim::Claim;
-use crate::queue::envelopes::{Checked, Format, RawRooms, Refusal, has_cores};
+use crate::queue::envelopes::{Checked, Format, RawRooms, Refusal};
 
 /// A batch that is claimed, and is being checked.
 pub(super) struct Ahead<'scope, 'a> {
@@ -28,7 +29,7 @@ impl<'scope, 'a: 'scope> Ahead<'scope, 'a> {
         rooms: &RawRooms,
     ) -> Result<Self, Claim<'a>> {
         let is_worth_it = (HALVES_FROM_BYTES..=AHEAD_BYTES_MAX).contains(&claim.batch_bytes());
-        if !is_worth_it || !has_cores() {
+        if !is_worth_it || !cores::has_second() {
             return Err(claim);
         }
         let (path, rooms) = (name.to_owned(), rooms.clone());

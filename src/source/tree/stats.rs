@@ -2,12 +2,12 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
-use std::thread::{Builder, available_parallelism};
+use std::thread::Builder;
 
 use super::{EachStat, Stat};
+use crate::cores;
 use crate::limits::{STATS_AT_ONCE, STATS_BY_TWO_FROM};
 
 /// What was found of the names from a place on.
@@ -15,7 +15,6 @@ type Piece = (usize, Vec<io::Result<Stat>>);
 
 /// Calls `each` for each name with what `stat` says, which two threads ask, a piece of the names at a time.
 pub(super) fn by_two(names: &[&OsStr], stat: &(dyn Fn(&OsStr) -> io::Result<Stat> + Sync), each: &mut EachStat<'_>) {
-    static CORES: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, usize::from));
     // The place of the first name that nobody has begun with.
     let next = AtomicUsize::new(0);
     let ask = || -> Option<Piece> {
@@ -28,7 +27,7 @@ pub(super) fn by_two(names: &[&OsStr], stat: &(dyn Fn(&OsStr) -> io::Result<Stat
         let (found, theirs) = channel::<Piece>();
         // Whoever tells takes all that is found.
         let help = move || while ask().is_some_and(|piece| found.send(piece).is_ok()) {};
-        if names.len() >= STATS_BY_TWO_FROM && *CORES > 1 {
+        if names.len() >= STATS_BY_TWO_FROM && cores::has_second() {
             // Without it all is asked here.
             let _ = Builder::new().name("stat".into()).spawn_scoped(scope, help);
         } else {
