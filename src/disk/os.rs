@@ -340,13 +340,11 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let disk = OsDisk::create(&temp.path().join("home")).unwrap();
         let path = Path::new("file");
-        let bytes: Vec<u8> = (0..=250).cycle().take(5 * DIRECT_PIECE_BYTES + 5000).collect();
+        let bytes: Vec<u8> = (0..=250).cycle().take(2 * DIRECT_PIECE_BYTES + 5000).collect();
         for length in [
             DIRECT_FROM_BYTES - 1,
             DIRECT_FROM_BYTES,
             DIRECT_FROM_BYTES + 1,
-            2 * DIRECT_PIECE_BYTES,
-            3 * DIRECT_PIECE_BYTES + 1,
             bytes.len(),
         ] {
             for offset in [0, 1, DIRECT_BLOCK_BYTES] {
