@@ -34,9 +34,9 @@ def parse():
         prog="growth.sh",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="""Times commands while one thing grows by tens: files (a capture, a start with nothing new, verify), the
-length of lines (capture and drain of 100 MB of them, or of one line that is longer), and files that wait in the queue
-(a start, status, drain), and lines of the ledger (a start, trace, verify, status). For each command two exponents are told: of a line through all points, both axes logarithmic,
-and of the last step alone; 1 is growth in proportion. More than that at the last step, beyond the noise, is a defect.
+length of lines (capture and drain of 100 MB of them, or of one line that is longer), files that wait in the queue
+(a start, status, drain), and lines of the ledger (a start, trace, verify, status). For each command two exponents are told:
+of a line through all points, both axes logarithmic, and of the last step alone; 1 is growth in proportion. More than that at the last step, beyond the noise, is a defect.
 The binary is $TAILSPOOL, or a release build of this repository.""",
     )
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of each; the median counts, default %(default)s")

@@ -23,7 +23,8 @@ def arguments():
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="""Captures a corpus of session logs with `tailspool watch --once`, everything on, into a fresh home, drains it
 into a file, and compares with `cat` of all logs into one synced file, `cp -r` and a sync, GNU tail and rsyslog where they
-are installed. What was captured is compared with the manifest of the corpus, record by record, each time.
+are installed; the drain also with `cat` of all logs into one synced file while a copy of the queue is removed, which is
+what the system has to do for it. What was captured is compared with the manifest of the corpus, record by record, each time.
 All take turns; the page cache is warm, and dirty pages are written out before each. Then one and a half
 times the corpus is written and removed, so that free memory is memory: a virtual machine that hands free pages
 back to its host pays for the first touch of each of them about ten times what the copy into it costs, and by
@@ -35,7 +36,7 @@ The binary is $TAILSPOOL, or a release build of this repository.""",
     parser.add_argument("--short-mebibytes", type=int, default=96, metavar="N",
                         help="size of one log of 15-byte lines, default %(default)s; 0 leaves it out")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the corpus, default %(default)s")
-    parser.add_argument("--work", metavar="DIR", help="where a temporary directory is made (about four times the corpus), default $HOME")
+    parser.add_argument("--work", metavar="DIR", help="where a temporary directory is made (about five times the corpus), default $HOME")
     parser.add_argument("--cold", action="store_true", help="do not touch the free memory before each command")
     parser.add_argument("--record", action="store_true", help="keep the report in benches/results/")
     args = parser.parse_args()

@@ -15,6 +15,21 @@ pub fn before_special(bytes: &[u8; AT_ONCE]) -> Option<usize> {
     (found != 0).then(|| found.trailing_zeros() as usize)
 }
 
+/// Where the first of these bytes stands in `text` at or behind `from`.
+#[must_use]
+#[inline]
+pub fn next_special(text: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(bytes) = text.get(at..)?.first_chunk() {
+        match before_special(bytes) {
+            None => at += AT_ONCE,
+            Some(before) => return Some(at + before),
+        }
+    }
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');
+    text[at..].iter().position(is_special).map(|before| at + before)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -29,6 +44,12 @@ mod tests {
         ])) {
             let special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');
             prop_assert_eq!(before_special(&bytes), bytes.iter().position(special));
+        }
+
+        #[test]
+        fn the_next_is_found_in_a_text_of_any_length(text in "[ab é]{0,40}[\"\\\\\n]?[ab]{0,20}", from in 0..70_usize) {
+            let expected = text.as_bytes().iter().skip(from).position(|byte| matches!(byte, b'"' | b'\\' | ..b' '));
+            prop_assert_eq!(next_special(text.as_bytes(), from), expected.map(|before| from + before));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Validity and role of a text that is in memory, in one pass that jumps over strings sixteen bytes at a time.
 
 use super::{Found, Key, Role, Speaker};
-use crate::pure::special::{AT_ONCE, before_special};
+use crate::pure::special::next_special;
 
 /// Deepest nesting that is judged here: one bit of a `u128` a level.
 const DEPTH_MAX: u32 = u128::BITS;
@@ -204,20 +204,12 @@ impl<'t> Reader<'t> {
         let begun = self.at + 1;
         let mut at = begun;
         loop {
-            while let Some(bytes) = text[at..].first_chunk() {
-                match before_special(bytes) {
-                    None => at += AT_ONCE,
-                    Some(before) => {
-                        at += before;
-                        break;
-                    }
-                }
-            }
-            match text.get(at)? {
+            at = next_special(text, at)?;
+            match text[at] {
                 b'"' => break,
                 b'\\' => at += escape_bytes(&text[at..])?,
-                ..b' ' => return None,
-                _ => at += 1,
+                // It should have been escaped.
+                _ => return None,
             }
         }
         self.at = at + 1;

@@ -9,7 +9,7 @@ use memchr::memmem::Finder;
 use super::raw::Raw;
 use super::{Format, check_parsed};
 use crate::pure::record::SURFACE;
-use crate::pure::special::{AT_ONCE, before_special};
+use crate::pure::special::{AT_ONCE, before_special, next_special};
 
 /// The longest `appended_at` that is looked for.
 const APPENDED_AT_BYTES_MAX: usize = 64;
@@ -90,20 +90,11 @@ fn long_escape(text: &[u8]) -> Option<(u8, usize)> {
 fn skip(text: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
-        while let Some(bytes) = text[at..].first_chunk() {
-            match before_special(bytes) {
-                None => at += AT_ONCE,
-                Some(before) => {
-                    at += before;
-                    break;
-                }
-            }
-        }
-        match text.get(at)? {
+        at = next_special(text, at)?;
+        match text[at] {
             b'"' => return Some(at),
             b'\\' => at += escape(&text[at..])?.1,
-            ..b' ' => return None,
-            _ => at += 1,
+            _ => return None,
         }
     }
 }
